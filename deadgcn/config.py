@@ -1,0 +1,70 @@
+"""One run's settings, validated. Imports no torch, so that bad settings are refused at once."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+DATASETS = ("Cora", "CiteSeer", "PubMed", "SyntheticCora")
+
+
+def _number(value: Any) -> Any:
+    """Refuse booleans, unwrap numpy scalars; text such as "5e-4" (YAML's reading of it) passes on."""
+    if isinstance(value, bool):
+        raise ValueError(f"must be a number, but {value!r} was passed")
+    return value.item() if hasattr(value, "item") else value
+
+
+Int = Annotated[int, BeforeValidator(_number)]
+Float = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
+
+
+class Config(BaseModel):
+    """Settings of one run: one network, trained from one seed.
+
+    Defaults are those of the paper's experiments. Where its text and its code differ, the default is the
+    code's, which made the numbers, and the comment gives the text's value.
+
+    Raises:
+        pydantic.ValidationError: an unknown name, a wrong type or a value out of range.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+
+    dataset: Literal[DATASETS] = "Cora"
+    method: str = Field("ReLU", min_length=1)  # the arm's label in tables and figures; changes no number
+    num_layers: Int = Field(10, ge=0, le=10_000)  # graph convolutions; 0 is the linear head alone
+    seed: Int = Field(0, ge=0, lt=2**63)  # the original set none
+
+    hidden_channels: Int = Field(32, ge=1, le=65_536)
+    act: Literal["relu", "leaky_relu"] = "relu"
+    negative_slope: Float = Field(0.8, gt=0, lt=1)  # of leaky_relu
+    bias: bool = Field(True, strict=True)  # the convolutions' biases
+    dropout: Float = Field(0.0, ge=0, lt=1)  # after each activation; the paper uses none
+    input_dropout: Float = Field(0.0, ge=0, lt=1)  # on the features; the paper uses none
+
+    lr: Float = Field(0.005, gt=0)
+    weight_decay: Float = Field(5e-4, ge=0)  # L2, on every parameter
+    epochs: Int = Field(100, ge=1, le=1_000_000)
+
+    strip: bool = Field(False, strict=True)  # synaptic stripping after an epoch ("pruning" in the paper)
+    amount: Float = Field(0.1, gt=0, le=1)  # share of a dead neuron's candidate weights
+    among: Literal["negative", "all"] = "negative"  # candidates; "all" is the original's `prune_all`
+    rounding: Literal["floor", "ceil"] = "floor"  # text: ceil
+    replacement: Literal["zero", "normal", "he"] = "zero"
+    death_nodes: Literal["all", "val"] = "all"  # nodes on which death is judged; text: val
+    dead_threshold: Float = Field(1.0, gt=0, le=1)  # share of those nodes that must be exactly 0
+    warmup: Int = Field(1, ge=0)  # first epoch (from 0) that may be best or be stripped; text: 0
+    strip_every: Int = Field(1, ge=1)  # gates both, as in the original's code
+
+    @model_validator(mode="after")
+    def _some_epoch_counts(self) -> "Config":
+        if not any(self.counts(epoch) for epoch in range(self.warmup, self.epochs)):
+            raise ValueError(
+                f"no epoch would be evaluated: warmup={self.warmup} and strip_every={self.strip_every} "
+                f"need more than epochs={self.epochs}"
+            )
+        return self
+
+    def counts(self, epoch: int) -> bool:
+        """Whether the model of this epoch (from 0) may be kept as best and is then stripped."""
+        return epoch >= self.warmup and epoch % self.strip_every == 0

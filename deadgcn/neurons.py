@@ -1,0 +1,46 @@
+"""Which neurons are dead.
+
+A neuron is one output channel of one hidden layer. It is dead when its activation is exactly 0 at every
+node: its weights then get no gradient. Everything here looks at post-activations, so a LeakyReLU network has
+no dead neurons except where numbers underflow. (The original's code applies a ReLU first, and so reports
+dead neurons for LeakyReLU too.)
+"""
+
+import torch
+from torch import Tensor
+
+
+def dead_mask(post: Tensor, threshold: float = 1.0) -> Tensor:
+    """True where a neuron is dead.
+
+    Args:
+        post: activations, ``[..., N, d]``.
+        threshold: share of the nodes, in (0, 1], at which the activation must be exactly 0.
+
+    Returns:
+        Boolean tensor ``[..., d]``.
+
+    >>> dead_mask(torch.tensor([[0.0, 1.0], [0.0, 0.0]]))
+    tensor([ True, False])
+    """
+    if not 0 < threshold <= 1:
+        raise ValueError(f"threshold must be in (0, 1], but {threshold!r} was passed")
+    if threshold == 1:  # two reductions are far cheaper than a comparison at every entry
+        return (post.amax(-2) == 0) & (post.amin(-2) == 0)
+    return _zero_count(post) >= threshold * post.shape[-2]
+
+
+def dead_fraction(post: Tensor, threshold: float = 1.0) -> Tensor:
+    """Share of a layer's neurons that are dead, ``[..., N, d] -> [...]``, float64."""
+    return dead_mask(post, threshold).double().mean(-1)
+
+
+def zero_fraction(post: Tensor) -> Tensor:
+    """Share of (node, neuron) entries that are exactly 0, ``[..., N, d] -> [...]``, float64."""
+    return _zero_count(post).mean(-1) / post.shape[-2]
+
+
+def _zero_count(post: Tensor) -> Tensor:
+    """Number of nodes at which each neuron is 0, ``[..., d]``, as float64."""
+    # Summing |sign| is vectorised where comparing and counting is not; whole numbers add exactly.
+    return post.shape[-2] - post.sign().abs().sum(-2, dtype=torch.float64)

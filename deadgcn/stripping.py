@@ -1,0 +1,123 @@
+"""Synaptic stripping: set the most negative incoming weights of dead neurons to 0.
+
+Source: Whitaker & Whitley 2023, "Synaptic Stripping" (arXiv 2302.05818), applied to graph convolutions after
+every epoch by the paper under study. The weights may grow back: nothing is masked for good, and neither the
+biases nor Adam's moments are touched.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from deadgcn.model import GCN
+
+
+def stripping_mask(
+    weight: Tensor,
+    dead: Tensor,
+    amount: float = 0.1,
+    among: Literal["negative", "all"] = "negative",
+    rounding: Literal["floor", "ceil"] = "floor",
+) -> Tensor:
+    """True for the weights to strip: the most negative ``amount`` of each dead neuron's candidates.
+
+    Of a dead neuron with c candidates, ``max(1, floor(amount * c))`` are chosen (the original's code), or
+    ``ceil(amount * c)`` (the paper's text); none if c = 0. Of equal weights the first are taken.
+
+    Args:
+        weight: ``[..., d_out, d_in]``.
+        dead: boolean ``[..., d_out]``, True where the neuron is dead.
+        amount: share of the candidates, in (0, 1].
+        among: ``"negative"`` counts the negative weights as candidates, ``"all"`` every weight, whatever its
+            sign (the original's ``prune_all``).
+        rounding: how the number is rounded.
+
+    Returns:
+        Boolean tensor like ``weight``.
+
+    >>> stripping_mask(torch.tensor([[-3.0, 2.0, -1.0], [-5.0, 1.0, 1.0]]), torch.tensor([True, False]))
+    tensor([[ True, False, False],
+            [False, False, False]])
+    """
+    _check_choice("among", among, ("negative", "all"))
+    _check_choice("rounding", rounding, ("floor", "ceil"))
+    if not 0 < amount <= 1:
+        raise ValueError(f"amount must be in (0, 1], but {amount!r} was passed")
+    if dead.shape != weight.shape[:-1] or dead.dtype != torch.bool:
+        raise ValueError(
+            f"dead must be boolean of shape {tuple(weight.shape[:-1])} to go with weight of shape "
+            f"{tuple(weight.shape)}, but {dead.dtype} of shape {tuple(dead.shape)} was passed"
+        )
+    mask = torch.zeros_like(weight, dtype=torch.bool)
+    rows = weight[dead]  # [n, d_in]: only the dead neurons' weights are sorted
+    if rows.numel():
+        mask[dead] = _most_negative(rows, amount, among, rounding)
+    return mask
+
+
+def strip_dead_neurons_(
+    model: GCN,
+    dead: Sequence[Tensor],
+    amount: float = 0.1,
+    among: Literal["negative", "all"] = "negative",
+    rounding: Literal["floor", "ceil"] = "floor",
+    replacement: Literal["zero", "normal", "he"] = "zero",
+) -> Tensor:
+    """Replace the weights that :func:`stripping_mask` chooses, in every hidden layer at once.
+
+    Args:
+        model: its convolutions' weights are changed in place.
+        dead: for each of the L hidden layers a boolean ``[R, d]``.
+        amount, among, rounding: see :func:`stripping_mask`.
+        replacement: ``"zero"``; ``"normal"``: normal numbers with mean 0 and the standard deviation of the
+            layer's own weights; ``"he"``: normal numbers with standard deviation sqrt(2 / d_in). Random
+            numbers come from each run's own generator.
+
+    Returns:
+        Number of weights changed in each run, int64 ``[R]``.
+    """
+    _check_choice("replacement", replacement, ("zero", "normal", "he"))
+    if len(dead) != model.num_layers:
+        raise ValueError(f"dead must hold {model.num_layers} layers' masks, but {len(dead)} were passed")
+    changed = torch.zeros(len(model.seeds), dtype=torch.int64, device=model.head_weight.device)
+    with torch.no_grad():
+        for weight, dead_neurons in zip(model.weights, dead, strict=True):
+            if not dead_neurons.any():
+                continue
+            mask = stripping_mask(weight, dead_neurons, amount, among, rounding)
+            if replacement == "zero":
+                weight.masked_fill_(mask, 0.0)
+            else:
+                _replace_randomly_(weight, mask, replacement, model.generators)
+            changed += mask.sum((-2, -1))
+    return changed
+
+
+def _most_negative(rows: Tensor, amount: float, among: str, rounding: str) -> Tensor:
+    """True for each row's chosen weights, ``[n, d_in] -> [n, d_in]``."""
+    ranks = torch.arange(rows.shape[-1], device=rows.device)
+    candidate = rows < 0 if among == "negative" else torch.ones_like(rows, dtype=torch.bool)
+    candidates = candidate.sum(-1, keepdim=True)  # [n, 1]
+    # Rounded at 1e-9 first: 0.29 * 100 is 28.999999999999996 in binary, and is meant to be 29.
+    share = torch.round(candidates.double() * amount, decimals=9)
+    number = (share.floor() if rounding == "floor" else share.ceil()).clamp(min=1)
+    chosen = ranks < torch.minimum(number, candidates)  # [n, d_in], by rank
+    return torch.zeros_like(chosen).scatter_(-1, rows.argsort(dim=-1, stable=True), chosen)
+
+
+def _replace_randomly_(weight: Tensor, mask: Tensor, replacement: str, generators: list) -> None:
+    """Fill the masked weights of ``[R, d_out, d_in]`` run by run from the runs' own generators."""
+    he_std = math.sqrt(2 / weight.shape[-1])
+    for run, (run_weight, run_mask) in enumerate(zip(weight, mask, strict=True)):
+        # ddof 0, over all of the layer's weights before the replacement, as in the original's code
+        std = he_std if replacement == "he" else run_weight.std(correction=0)
+        values = torch.randn(int(run_mask.sum()), generator=generators[run], dtype=weight.dtype)
+        run_weight[run_mask] = std * values.to(weight.device)
+
+
+def _check_choice(name: str, value: str, legal: tuple[str, ...]) -> None:
+    if value not in legal:
+        raise ValueError(f"{name} must be one of {legal}, but {value!r} was passed")

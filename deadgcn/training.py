@@ -1,0 +1,234 @@
+"""The loop: trains runs that differ only in their seed, side by side, and measures them.
+
+One epoch: loss and step, then one evaluation of the new weights gives validation accuracy and the dead
+neurons of every layer, then the best state is remembered (ties: earliest), then dead neurons are stripped.
+Without dropout that evaluation is also the next epoch's training forward unless something was stripped.
+"""
+
+from collections.abc import Sequence
+from functools import cache
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch_geometric.data import Data
+
+from deadgcn.config import Config
+from deadgcn.data import load_graph, normalized_adjacency
+from deadgcn.model import GCN
+from deadgcn.neurons import dead_fraction, dead_mask, zero_fraction
+from deadgcn.smoothing import dirichlet_energy, distance_to_mean, frobenius_norm
+from deadgcn.stripping import strip_dead_neurons_
+
+# A vector register's worth: every run's parameters then meet the optimiser at the same alignment, so its
+# rounding cannot depend on how many runs there are.
+ALIGNMENT = 64
+
+
+def train(configs: Sequence[Config], graph: Data | None = None, device: str = "auto") -> list[dict]:
+    """Train runs side by side.
+
+    Args:
+        configs: one per run; they may differ in ``seed`` only (and in ``method``, which is a label).
+        graph: trains on this instead of ``load_graph(config.dataset)``.
+        device: ``"cpu"``, ``"cuda"`` or ``"auto"`` (CUDA where there is one).
+
+    Returns:
+        For each run a dictionary: ``run`` (numbers), ``epochs`` (name -> array over epochs), ``layers``
+        (``(stage, name)`` -> array over the L layers, for the stages ``init``, ``best`` and ``last``) and
+        ``best_state`` (:meth:`GCN.run_state_dict` of the model that was best on validation).
+
+        ``last`` is the model after the last strip; ``best`` the one before its epoch's strip. In ``epochs``,
+        ``train_loss`` is that of the weights the epoch began with; ``val_acc`` and ``dead_fraction`` are
+        those after its step, before its strip.
+    """
+    config = _shared_settings(configs)
+    use_one_thread()
+    device = resolve_device(device)
+    graph, adj = _prepared(config.dataset, device) if graph is None else _on_device(graph, device)
+    model = _build(configs, graph).to(device)
+    values, gradients = _flatten_(model)  # [R, P]
+    init = _measure(model, graph, adj, config)
+    history, best, best_epoch = _loop(model, values, gradients, graph, adj, config)
+    last = _measure(model, graph, adj, config)
+    values.detach().copy_(best)
+    stages = {"init": init, "best": _measure(model, graph, adj, config), "last": last}
+    return [_result(run, model, history, stages, best_epoch) for run in range(len(configs))]
+
+
+def use_one_thread() -> None:
+    """Compute with one thread and flush denormals to zero, both in the calling thread.
+
+    With several threads the matrix library splits sums differently for one run than for ten; parallelism
+    comes from processes instead. Deep untrained layers underflow, and denormals would make them crawl.
+    """
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+
+
+def resolve_device(device: str) -> torch.device:
+    """Return the device that ``"auto"``, ``"cpu"`` or ``"cuda"`` means here; ValueError if there is none."""
+    if device not in ("auto", "cpu", "cuda"):
+        raise ValueError(f"device must be 'auto', 'cpu' or 'cuda', but {device!r} was passed")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device 'cuda' was asked for, but torch finds none here; 'auto' takes the CPU then")
+    return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def _shared_settings(configs: Sequence[Config]) -> Config:
+    shared = {tuple(c.model_dump(exclude={"seed", "method"}).items()) for c in configs}
+    if len(shared) != 1:
+        raise ValueError(f"runs side by side may differ in seed only, but got {len(shared)} settings")
+    return configs[0]
+
+
+@cache
+def _prepared(dataset: str, device: torch.device) -> tuple[Data, Tensor]:
+    return _on_device(load_graph(dataset), device)
+
+
+def _on_device(graph: Data, device: torch.device) -> tuple[Data, Tensor]:
+    adj = normalized_adjacency(graph.edge_index, graph.num_nodes)
+    return graph.clone().to(device), adj.to(device)
+
+
+def _build(configs: Sequence[Config], graph: Data) -> GCN:
+    config = configs[0]
+    return GCN(
+        graph.num_features,
+        config.hidden_channels,
+        int(graph.y.max()) + 1,
+        config.num_layers,
+        act=config.act,
+        negative_slope=config.negative_slope,
+        bias=config.bias,
+        dropout=config.dropout,
+        input_dropout=config.input_dropout,
+        seeds=[c.seed for c in configs],
+    )
+
+
+def _flatten_(model: GCN) -> tuple[Tensor, list[Tensor]]:
+    """Move all parameters into one tensor ``[R, P]``, of which they become views.
+
+    The optimiser then takes one step for everything, and keeping the best state is one operation.
+    Returns that tensor, with a gradient, and views of the gradient in the parameters' shapes.
+    """
+    parameters = list(model.parameters())  # each [R, ...]
+    flat = torch.cat([p.detach().flatten(1) for p in parameters], dim=1)
+    flat = F.pad(flat, (0, -flat.shape[1] % ALIGNMENT))
+    gradient = torch.zeros_like(flat)
+    views, start = [], 0
+    for parameter in parameters:
+        columns = slice(start, start + parameter[0].numel())
+        views.append(gradient[:, columns].unflatten(1, parameter.shape[1:]))
+        parameter.data = flat[:, columns].unflatten(1, parameter.shape[1:])
+        start = columns.stop
+    flat.grad = gradient
+    return flat.requires_grad_(), views
+
+
+def _loop(
+    model: GCN, values: Tensor, gradients: list[Tensor], graph: Data, adj: Tensor, config: Config
+) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+    """Train in place; return histories ``[epochs, R]``, the best parameters ``[R, P]`` and their epochs."""
+    parameters = list(model.parameters())
+    optimizer = torch.optim.Adam([values], lr=config.lr, weight_decay=config.weight_decay, fused=True)
+    train_nodes, val_nodes = _nodes(graph.train_mask), _nodes(graph.val_mask)
+    has_dropout = bool(config.dropout or config.input_dropout)
+    best, best_acc = values.detach().clone(), values.new_full((len(values),), -1.0)  # [R, P], [R]
+    best_epoch = torch.zeros_like(best_acc, dtype=torch.int64)
+    history, logits = [], None
+    for epoch in range(config.epochs):
+        if logits is None:
+            logits = model.train()(graph.x, adj)[0]
+        losses = _losses(logits, graph.y, train_nodes)  # [R]
+        for view, gradient in zip(gradients, torch.autograd.grad(losses.sum(), parameters), strict=True):
+            view.copy_(gradient)
+        optimizer.step()
+
+        with torch.set_grad_enabled(not has_dropout):
+            logits, activations = model.train(not has_dropout)(graph.x, adj)
+        acc = _accuracy(logits, graph.y, val_nodes)  # [R]
+        dead = [dead_mask(post.detach(), config.dead_threshold) for post in activations]  # L times [R, d]
+        stripped = torch.zeros_like(best_epoch)  # [R]
+        if config.counts(epoch):
+            improved = acc > best_acc
+            best_acc, best_epoch = acc.where(improved, best_acc), best_epoch.masked_fill(improved, epoch)
+            best = values.detach().where(improved[:, None], best)
+            if config.strip:
+                stripped = _strip_(model, activations, dead, val_nodes, config)
+        del activations
+        if has_dropout or stripped.any():
+            logits = None  # the weights or the masks are others now: the next epoch needs its own forward
+        history.append((losses.detach(), acc, _mean_over_layers(dead, like=acc), stripped))
+    names = ("train_loss", "val_acc", "dead_fraction", "num_stripped")
+    columns = zip(*history, strict=True)
+    return {n: torch.stack(c) for n, c in zip(names, columns, strict=True)}, best, best_epoch
+
+
+def _nodes(mask: Tensor) -> Tensor:
+    return mask.nonzero().flatten()
+
+
+def _mean_over_layers(dead: list[Tensor], like: Tensor) -> Tensor:
+    """Share of all hidden neurons that are dead, ``[R]``, float64; missing at depth 0."""
+    return torch.stack(dead).double().mean((0, 2)) if dead else torch.full_like(like, torch.nan).double()
+
+
+def _losses(logits: Tensor, y: Tensor, nodes: Tensor) -> Tensor:
+    """Mean cross-entropy of each run on the given nodes, ``[R]``."""
+    runs = len(logits)
+    losses = F.cross_entropy(logits[:, nodes].flatten(0, 1), y[nodes].repeat(runs), reduction="none")
+    return losses.view(runs, -1).mean(1)
+
+
+def _accuracy(logits: Tensor, y: Tensor, nodes: Tensor) -> Tensor:
+    """Share of the given nodes classified right by each run, ``[R]``."""
+    return (logits[:, nodes].argmax(-1) == y[nodes]).float().mean(-1)
+
+
+def _strip_(model: GCN, activations: list, dead: list, val_nodes: Tensor, config: Config) -> Tensor:
+    if config.death_nodes == "val":
+        dead = [dead_mask(post.detach()[:, val_nodes], config.dead_threshold) for post in activations]
+    options = (config.amount, config.among, config.rounding, config.replacement)
+    return strip_dead_neurons_(model, dead, *options)
+
+
+@torch.no_grad()
+def _measure(model: GCN, graph: Data, adj: Tensor, config: Config) -> dict:
+    """Evaluate the present weights: accuracies ``[R]``, and for each measure of a layer ``[R, L]``."""
+    logits, activations = model.eval()(graph.x, adj)
+    measures = {
+        "dirichlet_energy": lambda post: dirichlet_energy(post, graph.edge_index),
+        "distance_to_mean": distance_to_mean,
+        "norm": frobenius_norm,
+        "dead_fraction": lambda post: dead_fraction(post, config.dead_threshold),
+        "zero_fraction": zero_fraction,
+    }
+    none = [logits.new_empty(len(logits), 0)]  # depth 0
+    return {
+        "test_acc": _accuracy(logits, graph.y, _nodes(graph.test_mask)),
+        "val_acc": _accuracy(logits, graph.y, _nodes(graph.val_mask)),
+        "layers": {
+            name: torch.cat([measure(post)[:, None] for post in activations] or none, 1).cpu().numpy()
+            for name, measure in measures.items()
+        },
+    }
+
+
+def _result(run: int, model: GCN, history: dict, stages: dict, best_epoch: Tensor) -> dict:
+    """Collect one run's numbers as plain numbers and NumPy arrays; the model holds the best state."""
+    numbers = {"best_epoch": int(best_epoch[run])}
+    for suffix, stage in (("", stages["best"]), ("_last", stages["last"])):
+        for name in ("test_acc", "val_acc"):
+            numbers[name + suffix] = round(float(stage[name][run]), 6)  # a share of at most 1,000 nodes
+        for name in ("dead_fraction", "zero_fraction"):
+            per_layer = stage["layers"][name][run]
+            numbers[name + suffix] = float(per_layer.mean()) if len(per_layer) else float("nan")
+    return {
+        "run": numbers,
+        "epochs": {name: column[:, run].cpu().numpy() for name, column in history.items()},
+        "layers": {(s, name): v[run] for s, stage in stages.items() for name, v in stage["layers"].items()},
+        "best_state": {name: value.cpu() for name, value in model.run_state_dict(run).items()},
+    }

@@ -1,0 +1,33 @@
+import pytest
+import torch
+
+from deadgcn.data import DataUnavailableError, load_graph, normalized_adjacency
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """The setting under which runs are equal bit for bit, and which training sets itself."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def twin():
+    """A small synthetic graph: 300 nodes, no files needed."""
+    return load_graph("SyntheticCora", num_nodes=300)
+
+
+@pytest.fixture(scope="session")
+def twin_adj(twin):
+    return normalized_adjacency(twin.edge_index, twin.num_nodes)
+
+
+@pytest.fixture(scope="session")
+def cora():
+    try:
+        return load_graph("Cora")
+    except DataUnavailableError as error:
+        pytest.skip(f"needs Cora's raw files: {error}")

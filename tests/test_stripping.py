@@ -1,0 +1,150 @@
+import math
+from fractions import Fraction
+
+import pytest
+import torch
+
+from deadgcn.model import GCN
+from deadgcn.stripping import strip_dead_neurons_, stripping_mask
+
+
+def literal_mask(weight, dead, amount, among, rounding):
+    """The rule for one matrix as three nested loops, with exact fractions."""
+    mask = [[False] * len(weight[0]) for _ in weight]
+    for neuron, row in enumerate(weight):
+        if not dead[neuron]:
+            continue
+        candidates = [i for i, w in enumerate(row) if among == "all" or w < 0]
+        share = Fraction(str(amount)) * len(candidates)
+        number = max(1, math.floor(share) if rounding == "floor" else math.ceil(share))
+        for i in sorted(candidates, key=lambda i: (row[i], i))[:number]:
+            mask[neuron][i] = True
+    return mask
+
+
+@pytest.mark.parametrize("among", ["negative", "all"])
+@pytest.mark.parametrize("rounding", ["floor", "ceil"])
+@pytest.mark.parametrize("amount", [0.05, 0.1, 0.29, 0.3, 0.7, 1.0])
+def test_agrees_with_a_literal_loop(amount, among, rounding):
+    generator = torch.Generator().manual_seed(1)
+    weight = torch.randn(3, 8, 100, generator=generator)
+    weight[0, 0] = weight[0, 0].round()  # ties
+    weight[0, 1] = weight[0, 1].abs()  # nothing negative
+    dead = torch.rand(3, 8, generator=generator) < 0.7
+    dead[0, :2] = True
+    expected = [
+        literal_mask(w.tolist(), d.tolist(), amount, among, rounding)
+        for w, d in zip(weight, dead, strict=True)
+    ]
+    assert stripping_mask(weight, dead, amount, among, rounding).tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("negatives", "amount", "floor", "ceil"),
+    [
+        (0, 0.1, 0, 0),
+        (1, 0.1, 1, 1),
+        (9, 0.1, 1, 1),
+        (10, 0.1, 1, 1),
+        (11, 0.1, 1, 2),
+        (30, 0.1, 3, 3),
+        (100, 0.29, 29, 29),
+    ],
+)
+def test_how_many_are_stripped(negatives, amount, floor, ceil):
+    weight = torch.cat([-torch.arange(1.0, negatives + 1), torch.ones(5)])[None]
+    dead = torch.tensor([True])
+    for rounding, expected in (("floor", floor), ("ceil", ceil)):
+        mask = stripping_mask(weight, dead, amount, rounding=rounding)
+        assert mask.sum() == expected
+        assert weight[mask].tolist() == sorted(weight[weight < 0].tolist())[:expected][::-1]
+
+
+def test_living_neurons_are_left_alone():
+    weight = torch.randn(4, 6)
+    assert not stripping_mask(weight, torch.zeros(4, dtype=torch.bool)).any()
+
+
+def test_the_mask_changes_nothing():
+    weight = torch.randn(4, 6)
+    before = weight.clone()
+    stripping_mask(weight, torch.ones(4, dtype=torch.bool))
+    assert torch.equal(weight, before)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"amount": 0}, "amount must be in .*0"),
+        ({"amount": 1.5}, "amount must be in .*1.5"),
+        ({"among": "positive"}, "among must be one of .*'positive'"),
+        ({"rounding": "up"}, "rounding must be one of .*'up'"),
+        ({"dead": torch.ones(3, dtype=torch.bool)}, r"dead must be boolean of shape \(2,\).*\(3,\)"),
+        ({"dead": torch.ones(2)}, "dead must be boolean.*float32"),
+    ],
+)
+def test_bad_choices_are_refused(options, message):
+    arguments = {"weight": torch.randn(2, 5), "dead": torch.ones(2, dtype=torch.bool), **options}
+    with pytest.raises(ValueError, match=message):
+        stripping_mask(**arguments)
+
+
+def network(**options):
+    return GCN(7, 6, 3, num_layers=3, seeds=(0, 1), **options)
+
+
+def dead_neurons():
+    """Layer 1: neuron 2 of run 0; layer 2: none; layer 3: all of run 1."""
+    dead = [torch.zeros(2, 6, dtype=torch.bool) for _ in range(3)]
+    dead[0][0, 2] = True
+    dead[2][1] = True
+    return dead
+
+
+def test_zero_replacement_touches_the_chosen_weights_only():
+    model, dead = network(), dead_neurons()
+    before = [weight.detach().clone() for weight in model.weights]
+    others = [model.head_weight.detach().clone(), *(bias.detach().clone() for bias in model.biases)]
+    changed = strip_dead_neurons_(model, dead, amount=0.5)
+    masks = [stripping_mask(w, d, 0.5) for w, d in zip(before, dead, strict=True)]
+    for weight, old, mask in zip(model.weights, before, masks, strict=True):
+        assert torch.equal(weight, old.masked_fill(mask, 0))
+    assert changed.tolist() == [sum(mask[run].sum().item() for mask in masks) for run in (0, 1)]
+    assert changed.min() > 0
+    assert all(torch.equal(a, b) for a, b in zip(others, [model.head_weight, *model.biases], strict=True))
+
+
+@pytest.mark.parametrize("replacement", ["normal", "he"])
+def test_random_replacement_has_the_stated_spread_and_the_runs_own_numbers(replacement):
+    dead = [torch.ones(2, 400, dtype=torch.bool)]
+    model = GCN(300, 400, 2, num_layers=1, seeds=(5, 9))
+    expected = math.sqrt(2 / 300) if replacement == "he" else model.weights[0][1].std(correction=0).item()
+    old = model.weights[0].detach().clone()
+    mask = stripping_mask(old, dead[0], 0.8)
+    strip_dead_neurons_(model, dead, 0.8, replacement=replacement)
+    new = model.weights[0].detach()[1][mask[1]]  # about 48,000 numbers
+    assert new.std().item() == pytest.approx(expected, rel=0.02)
+    assert abs(new.mean().item()) < 0.02 * expected
+    assert torch.equal(model.weights[0].detach()[~mask], old[~mask])
+    alone = GCN(300, 400, 2, num_layers=1, seeds=(9,))
+    strip_dead_neurons_(alone, [d[:1] for d in dead], 0.8, replacement=replacement)
+    assert torch.equal(alone.weights[0][0], model.weights[0][1])
+    assert not torch.equal(model.weights[0][0][mask[0]], model.weights[0][1][mask[0]][: mask[0].sum()])
+
+
+def test_a_revived_neuron_fires():
+    """One negative weight kills the neuron; stripping it is enough, because the features are positive."""
+    model = GCN(2, 1, 2, num_layers=1)
+    with torch.no_grad():
+        model.weights[0].copy_(torch.tensor([[[-3.0, 1.0]]]))
+    x, adj = torch.rand(4, 2) + 0.5, torch.eye(4).to_sparse_csr()
+    assert (model(x, adj)[1][0] == 0).all()
+    strip_dead_neurons_(model, [torch.tensor([[True]])])
+    assert (model(x, adj)[1][0] > 0).all()
+
+
+def test_wrong_numbers_of_layers_and_replacements_are_refused():
+    with pytest.raises(ValueError, match="3 layers' masks, but 1"):
+        strip_dead_neurons_(network(), dead_neurons()[:1])
+    with pytest.raises(ValueError, match=r"replacement must be one of .*'one'"):
+        strip_dead_neurons_(network(), dead_neurons(), replacement="one")

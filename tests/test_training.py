@@ -1,0 +1,201 @@
+import copy
+
+import numpy as np
+import pytest
+import torch
+import torch_geometric
+from torch.nn.functional import cross_entropy
+
+from deadgcn.config import Config
+from deadgcn.model import GCN
+from deadgcn.training import resolve_device, train
+
+
+def literal_run(config, graph):
+    """The protocol of one run, step by step, on PyTorch Geometric's own network and torch's own Adam."""
+    ours = GCN(graph.num_features, config.hidden_channels, 7, config.num_layers, seeds=(config.seed,))
+    act_kwargs = {"negative_slope": config.negative_slope} if config.act == "leaky_relu" else None
+    model = torch_geometric.nn.GCN(
+        graph.num_features,
+        config.hidden_channels,
+        config.num_layers,
+        7,
+        jk="last",
+        act=config.act,
+        act_kwargs=act_kwargs,
+    )
+    model.load_state_dict(ours.run_state_dict(0))
+    optimizer = torch.optim.Adam(model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+    posts = []
+
+    def forward():
+        posts.clear()
+        return model(graph.x, graph.edge_index)
+
+    for layer in range(config.num_layers):
+        model.convs[layer].register_forward_hook(lambda _, __, out: posts.append(model.act(out).detach()))
+    best_acc, best, stripped, history = -1.0, None, [], []
+    nodes = graph.val_mask if config.death_nodes == "val" else torch.ones_like(graph.val_mask)
+    for epoch in range(config.epochs):
+        optimizer.zero_grad()
+        loss = cross_entropy(forward()[graph.train_mask], graph.y[graph.train_mask])
+        loss.backward()
+        optimizer.step()
+        with torch.no_grad():
+            acc = (forward().argmax(1) == graph.y)[graph.val_mask].float().mean().item()
+        dead = [(post == 0).all(0) for post in posts]
+        judged = [(post[nodes] == 0).all(0) for post in posts]
+        count = 0
+        if epoch >= config.warmup and epoch % config.strip_every == 0:
+            if acc > best_acc:
+                best_acc, best = acc, (epoch, copy.deepcopy(model.state_dict()))
+            if config.strip:
+                count = strip_literally(model, judged)
+        stripped.append(count)
+        history.append((loss.item(), acc, torch.stack(dead).double().mean().item()))
+    return model, best, stripped, history
+
+
+def strip_literally(model, dead):
+    count = 0
+    with torch.no_grad():
+        for conv, mask in zip(model.convs, dead, strict=True):
+            for neuron in mask.nonzero().flatten().tolist():
+                row = conv.lin.weight[neuron]
+                negative = (row < 0).nonzero().flatten().tolist()
+                chosen = sorted(negative, key=lambda i: row[i].item())[: max(1, int(0.1 * len(negative)))]
+                row[chosen] = 0
+                count += len(chosen)
+    return count
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"strip": True},
+        {"strip": True, "death_nodes": "val", "warmup": 0},
+        {"strip": True, "warmup": 2, "strip_every": 3},
+        {"act": "leaky_relu"},
+    ],
+    ids=str,
+)
+def test_agrees_with_the_protocol_step_by_step(settings, twin):
+    config = Config(num_layers=4, hidden_channels=8, epochs=12, seed=2, **settings)
+    model, (best_epoch, best), stripped, history = literal_run(config, twin)
+    (result,) = train([config], twin)
+    assert result["run"]["best_epoch"] == best_epoch
+    assert result["epochs"]["num_stripped"].tolist() == stripped
+    assert (sum(stripped) > 0) == config.strip  # the case must have something to strip
+    expected = np.array(history).T
+    for name, values in zip(("train_loss", "val_acc", "dead_fraction"), expected, strict=True):
+        np.testing.assert_allclose(result["epochs"][name], values, rtol=2e-4, atol=1e-6)
+    for name, value in best.items():
+        torch.testing.assert_close(result["best_state"][name], value, rtol=1e-3, atol=1e-5)
+    last = (model(twin.x, twin.edge_index).argmax(1) == twin.y)[twin.test_mask].float().mean().item()
+    assert result["run"]["test_acc_last"] == pytest.approx(last, abs=2.1 / twin.test_mask.sum().item())
+
+
+def flat(result):
+    return [
+        *result["run"].values(),
+        *result["epochs"].values(),
+        *result["layers"].values(),
+        *result["best_state"].values(),
+    ]
+
+
+def same(result, other):
+    pairs = zip(flat(result), flat(other), strict=True)
+    return all(np.array_equal(np.asarray(a), np.asarray(b), equal_nan=True) for a, b in pairs)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"num_layers": 0},
+        {"num_layers": 5, "strip": True},
+        {"num_layers": 3, "strip": True, "replacement": "normal"},
+        {"num_layers": 3, "hidden_channels": 5, "act": "leaky_relu"},
+        {"num_layers": 2, "hidden_channels": 16, "dropout": 0.5, "input_dropout": 0.5},
+    ],
+    ids=str,
+)
+def test_a_run_does_not_depend_on_its_neighbours_bit_for_bit(settings, twin):
+    configs = [Config(seed=seed, epochs=8, **settings) for seed in range(10)]
+    together = train(configs, twin)
+    for few in ([0], [9], [6, 2, 4]):
+        for seed, result in zip(few, train([configs[seed] for seed in few], twin), strict=True):
+            assert same(result, together[seed])
+    assert not same(together[0], together[1])
+
+
+def test_arms_with_the_same_seed_start_from_the_same_weights(twin):
+    relu, pruned = (train([Config(epochs=2, strip=strip)], twin)[0] for strip in (False, True))
+    for (stage, name), values in relu["layers"].items():
+        if stage == "init":
+            assert np.array_equal(values, pruned["layers"][stage, name])
+
+
+def test_without_pruning_nothing_is_stripped_and_with_it_less_is_dead(twin):
+    relu, pruned = (train([Config(epochs=20, strip=strip)], twin)[0] for strip in (False, True))
+    assert relu["epochs"]["num_stripped"].sum() == 0 < pruned["epochs"]["num_stripped"].sum()
+    assert pruned["run"]["dead_fraction_last"] < relu["run"]["dead_fraction_last"]
+
+
+def test_measures_come_from_the_networks_own_activations(twin):
+    leaky = train([Config(epochs=3, act="leaky_relu")], twin)[0]
+    assert leaky["run"]["dead_fraction"] == leaky["run"]["zero_fraction"] == 0
+
+
+def test_depth_zero_has_missing_values(twin):
+    (result,) = train([Config(num_layers=0, epochs=3)], twin)
+    missing = [name for name, value in result["run"].items() if value != value]
+    assert missing == ["dead_fraction", "zero_fraction", "dead_fraction_last", "zero_fraction_last"]
+    assert np.isnan(result["epochs"]["dead_fraction"]).all()
+    assert all(len(values) == 0 for values in result["layers"].values())
+
+
+def test_the_best_state_gives_the_stated_accuracy_in_pyg(cora):
+    config = Config(num_layers=3, epochs=15, strip=True)
+    (result,) = train([config], cora)
+    model = torch_geometric.nn.GCN(cora.num_features, 32, 3, 7, jk="last")
+    model.load_state_dict(result["best_state"])
+    correct = (model(cora.x, cora.edge_index).argmax(1) == cora.y).float()
+    assert correct[cora.test_mask].mean().item() == pytest.approx(result["run"]["test_acc"], abs=1e-6)
+    assert correct[cora.val_mask].mean().item() == pytest.approx(result["run"]["val_acc"], abs=1e-6)
+    assert result["epochs"]["val_acc"][1:].max() == pytest.approx(result["run"]["val_acc"], abs=1e-6)
+
+
+def test_it_learns(twin):
+    runs = [result["run"] for result in train([Config(num_layers=2, seed=s) for s in range(3)], twin)]
+    chance = twin.y[twin.test_mask].bincount().max().item() / twin.test_mask.sum().item()
+    assert np.mean([run["test_acc"] for run in runs]) > chance + 0.2
+
+
+def test_different_settings_side_by_side_are_refused(twin):
+    with pytest.raises(ValueError, match="differ in seed only, but got 2 settings"):
+        train([Config(), Config(lr=0.1)], twin)
+
+
+def test_devices():
+    assert resolve_device("cpu").type == "cpu"
+    assert resolve_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+    with pytest.raises(ValueError, match=r"device must be .*'gpu'"):
+        resolve_device("gpu")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
+def test_asking_for_cuda_without_one_is_an_error():
+    with pytest.raises(ValueError, match="'cuda' was asked for"):
+        resolve_device("cuda")
+
+
+@pytest.mark.skipif(
+    not torch.cuda.is_available(),
+    reason="needs a CUDA device; the code path is the CPU's but for one product",
+)
+def test_cuda_agrees_with_the_cpu(twin):
+    config = Config(num_layers=3, epochs=5, strip=True)
+    (cpu,), (cuda,) = train([config], twin, "cpu"), train([config], twin, "cuda")
+    np.testing.assert_allclose(cpu["epochs"]["train_loss"], cuda["epochs"]["train_loss"], rtol=1e-3)
