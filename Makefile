@@ -1,0 +1,70 @@
+# `make` alone prints what there is. Settings are given on the command line, for example
+#   make figures SET='{depths: [2, 4, 64], epochs: 50}'
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+
+DATASET = auto
+PROFILE =
+SET =
+PIP_FLAGS =
+PYTHON = python3
+# YAML is full of quotes and brackets: recipes read these from the environment, where no shell expands them.
+export DATASET SET
+
+NOTEBOOKS = $(sort $(wildcard notebooks/[0-9]*.ipynb))
+# Only a run that changes nothing but the data set writes to figures/, results/ and report/.
+OPTIONS = $(if $(PROFILE),-f params/profiles/$(PROFILE).yaml --output-dir build/$(PROFILE),$(if $(SET),,--output-dir .)) \
+    $(if $(filter-out auto,$(DATASET)),--set "dataset: $$DATASET") $(if $(SET),--set "$$SET")
+
+# The name says which requirements the environment was made from, so that contents count and not file times.
+READY := .venv/ready-$(shell cat requirements.lock pyproject.toml | cksum | tr ' ' '-')
+
+.PHONY: help setup figures smoke report test lab data clean
+
+help: ## list the targets (this is the default)
+	@sed -nE 's/^([a-z]+):[^#]*## (.*)/\1\t\2/p' Makefile | expand -t 10
+	@echo
+	@echo "DATASET=auto    data set for figures, smoke, report and data; auto is Cora, or its synthetic twin"
+	@echo "SET='YAML'      parameters for figures and report, such as SET='depths: [2, 4, 64]'; writes below build/"
+	@echo "PROFILE=NAME    parameters from params/profiles/NAME.yaml; writes to build/NAME"
+	@echo "PIP_FLAGS=...   more options for pip in setup; PYTHON=... the Python that .venv is made with"
+	@echo
+	@echo "Finished training is kept in .cache; to train everything anew, remove it with: rm -r .cache"
+
+setup: $(READY) ## make .venv with the versions of requirements.lock, if it is not there yet
+
+$(READY): # written last: a set-up that was interrupted is done again
+	@rm -f .venv/ready-*
+	@echo "setup: making .venv with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv .venv
+	@echo "setup: installing $$(wc -l < requirements.lock) packages of requirements.lock; the first time takes minutes"
+	@.venv/bin/python -m pip install --quiet $(PIP_FLAGS) -r requirements.lock
+	@.venv/bin/python -m pip install --quiet $(PIP_FLAGS) --no-deps -e .
+	@touch $@
+	@echo "setup: done"
+
+figures: ## rerun every notebook: all figures and tables, executed notebooks and report.html
+smoke: ## the same with tiny settings (params/profiles/smoke.yaml), into build/smoke
+report: ## rerun 09_report only: report.html from the tables that are there
+
+smoke: override PROFILE = smoke
+report: NOTEBOOKS = notebooks/09_report.ipynb
+figures smoke report: $(READY)
+	.venv/bin/python -m deadgcn.execute $(NOTEBOOKS) $(OPTIONS)
+
+test: $(READY) ## run the tests
+	.venv/bin/python -m pytest
+
+lab: $(READY) ## open the notebooks in JupyterLab
+	.venv/bin/python -m jupyter lab notebooks
+
+data: $(READY) ## fetch and check the data set DATASET
+	.venv/bin/python -m deadgcn.data "$$DATASET"
+
+clean: ## remove build/; finished training (.cache/), data/ and .venv/ stay
+	rm -rf build
+	@echo "removed build/; .cache/, data/ and .venv/ stay"

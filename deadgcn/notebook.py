@@ -1,0 +1,235 @@
+"""One notebook: run it in a fresh folder, clean it, and move its files to where they belong."""
+
+import errno
+import hashlib
+import json
+import logging
+import os
+import re
+import shutil
+import sys
+import tempfile
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
+
+REPORT = "09_report"  # the notebook that also becomes a page
+# The lab template's scripts other than MathJax serve nothing here, and it forgets the alt text of figures.
+PAGE = """{% extends 'index.html.j2' %}
+{% block html_head_js %}{% endblock %}
+{% block html_head_js_mermaidjs %}{% endblock %}
+{% block data_png scoped %}{% set alt = output | get_metadata('alt', 'image/png') %}
+{{ super() | replace('<img ', '<img alt="' ~ (alt | escape_html) ~ '" ', 1) if alt else super() }}
+{% endblock %}
+"""
+
+
+class RunError(RuntimeError):
+    """A notebook that did not run to its end, or a data set that cannot be had."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One notebook with its checked parameters, and the folder that its files go to."""
+
+    notebook: Path
+    output_dir: Path
+    defaults: dict[str, Any]
+    given: dict[str, Any]
+    dataset: str = "Cora"
+
+    @property
+    def root(self) -> Path:
+        """The project: the folder that holds notebooks/, params/ and build/."""
+        return self.notebook.parents[1]
+
+    @property
+    def report(self) -> Path:
+        """Where reports go, relative to the outputs' root; only Cora's need not say whose they are."""
+        return Path("report") if self.dataset == "Cora" else Path("report", self.dataset)
+
+    @property
+    def input_dir(self) -> Path | None:
+        """The root of the tables and figures that the notebook reads: the outputs' root unless it is set."""
+        if "input_dir" not in self.defaults:
+            return None
+        return self.notebook.parent / self.given.get("input_dir", self.output_dir)
+
+
+def run(job: Job, timeout: int | None = None) -> dict[str, str]:
+    """Execute the notebook in a fresh folder; once it ran to its end, move its files below `job.output_dir`.
+
+    `timeout` is in seconds for one cell. Returns the SHA-256 of every file made, by its path relative to
+    that folder. Raises RunError, and leaves that folder as it was, if the notebook did not run to its end.
+    """
+    (job.root / "build" / "stage").mkdir(parents=True, exist_ok=True)
+    stage = Path(tempfile.mkdtemp(prefix=f"{job.notebook.stem}-", dir=job.root / "build" / "stage"))
+    executed = stage / job.report / "notebooks" / job.notebook.name
+    try:
+        executed.parent.mkdir(parents=True)
+        _execute(job, stage, executed, timeout)
+        scrub(job, stage, executed)
+        if job.notebook.stem == REPORT:
+            page = render(executed, "" if job.dataset == "Cora" else f" ({job.dataset})")
+            (stage / job.report / "report.html").write_text(page, encoding="utf-8")
+        files = sorted(path for path in stage.rglob("*") if path.is_file() and path != executed)
+        made = {str(path.relative_to(stage)): sha256(path) for path in [*files, executed]}
+        for name in made:  # the executed notebook last: it vouches for the others
+            move(stage / name, job.output_dir / name)
+        return made
+    finally:
+        shutil.rmtree(stage)
+
+
+def _execute(job: Job, stage: Path, executed: Path, timeout: int | None) -> None:
+    import nbformat
+    from nbclient.exceptions import CellTimeoutError, DeadKernelError
+    from papermill import PapermillExecutionError
+
+    problem = None
+    try:
+        _papermill(job, stage, executed, timeout)
+    except PapermillExecutionError:
+        pass  # the notebook's cells say it better
+    except (CellTimeoutError, DeadKernelError) as error:
+        problem = f"{type(error).__name__}: {str(error).splitlines()[0]}"
+    problem = failure(nbformat.read(executed, as_version=4), problem)
+    if problem:
+        kept = job.root / "build" / "failed" / job.notebook.name
+        move(executed, kept)
+        raise RunError(f"{job.notebook.stem}: {problem}; what ran is in {os.path.relpath(kept, job.root)}")
+
+
+def _papermill(job: Job, stage: Path, executed: Path, timeout: int | None) -> None:
+    import papermill
+    from traitlets.config import Config
+
+    logging.getLogger("papermill").setLevel(logging.ERROR)  # it overlooks parameters and then warns of them
+    folders = {"output_dir": str(stage), "input_dir": str(job.input_dir)}
+    # Kernels that start side by side race for TCP ports; sockets in a folder of their own cannot meet.
+    with tempfile.TemporaryDirectory(prefix="kernel-") as sockets:
+        papermill.execute_notebook(
+            job.notebook,
+            executed,
+            {name: value for name, value in (folders | job.given).items() if name in job.defaults},
+            kernel_name="python3",
+            language="python",
+            cwd=job.notebook.parent,
+            progress_bar=False,
+            stderr_file=sys.stderr,
+            execution_timeout=timeout,
+            config=Config(KernelManager={"transport": "ipc", "ip": str(Path(sockets, "socket"))}),
+        )
+
+
+def failure(nb: "NotebookNode", problem: str | None = None) -> str | None:
+    """Which cell did not run to its end, and why; None if all did.
+
+    `problem` is what the cells cannot tell: that the kernel died, or that time was up. Papermill takes
+    sys.exit(0) for success, so each cell must have its number and no error.
+    """
+    code = [cell for cell in nb.cells if cell.cell_type == "code" and cell.source.strip()]
+    number = 1
+    for cell in code:
+        number = cell.execution_count or number
+        errors = [output for output in cell.outputs if output.output_type == "error"]
+        if errors and not problem:
+            problem = f"{errors[0].ename}: {' '.join(errors[0].evalue.split())}"
+            break
+    if not problem and any(cell.execution_count is None for cell in code):
+        problem = "no error, but the cells after it did not run"
+    return f"cell [{number}] ended with {problem}" if problem else None
+
+
+def scrub(job: Job, stage: Path, path: Path) -> None:
+    """Rewrite an executed notebook so that an equal run gives equal bytes.
+
+    Times, version and generated ids go; the folders it was given are replaced by the defaults of its source.
+    """
+    import nbformat
+
+    nb = nbformat.v4.upgrade(nbformat.read(path, as_version=4))
+    nb.metadata.pop("papermill", None)
+    nb.metadata.get("language_info", {}).pop("version", None)
+    ids = {cell.get("id") for cell in json.loads(job.notebook.read_text(encoding="utf-8"))["cells"]}
+    folders = job.defaults.keys() & ({"output_dir", "input_dir"} - job.given.keys())
+    for place, cell in enumerate(nb.cells):
+        cell.metadata.pop("papermill", None)
+        cell.metadata.pop("execution", None)
+        if "injected-parameters" in cell.metadata.get("tags", ()):
+            cell.id = "injected-parameters"
+            for name in folders:
+                line = f"{name} = {job.defaults[name]!r}"
+                cell.source = re.sub(rf"^{name} = .*$", lambda _, line=line: line, cell.source, flags=re.M)
+        elif cell.id not in ids:
+            cell.id = f"cell-{place}"
+        if cell.cell_type == "code":
+            cell.outputs = settle(cell.outputs, job.root)
+    shown = json.dumps(str(stage), ensure_ascii=False)[1:-1]  # as it stands inside a JSON text
+    text = nbformat.writes(nb).replace(shown, str(job.defaults.get("output_dir")))
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def settle(outputs: list["NotebookNode"], root: Path) -> list["NotebookNode"]:
+    """Join the pieces in which printed text arrived and drop progress bars: both depend on the clock.
+
+    Warnings lose what depends on the place and the process: the project's folder, the cell's temporary file.
+    """
+    from nbformat.v4 import new_output
+
+    settled = []
+    for printed, group in groupby(outputs, key=lambda output: output.output_type == "stream"):
+        pieces = list(group)
+        if not printed:
+            settled += pieces
+            continue
+        text = {
+            name: "".join(piece.text for piece in pieces if piece.name == name)
+            for name in ("stdout", "stderr")
+        }
+        lines = [line for line in text["stderr"].split("\n") if "\r" not in line]
+        warnings = re.sub(r"\S*/ipykernel_\d+/\d+\.py", "cell", "\n".join(lines))
+        text["stderr"] = warnings.replace(f"{root}{os.sep}", "")
+        settled += [new_output("stream", name=name, text=text[name]) for name in text if text[name].strip()]
+    return settled
+
+
+def render(path: Path, suffix: str = "") -> str:
+    """An executed notebook as one page without its code.
+
+    The page's title is the notebook's `title` metadata or its first heading, followed by the suffix.
+    """
+    import nbformat
+    from nbconvert import HTMLExporter
+
+    nb = nbformat.read(path, as_version=4)
+    text = "\n".join(cell.source for cell in nb.cells if cell.cell_type == "markdown")
+    heading = re.search(r"^#+ +(.+?)\s*$", text, flags=re.M)
+    title = nb.metadata.get("title") or (heading[1] if heading else path.stem)
+    nb.metadata["title"] = title + suffix
+    exporter = HTMLExporter(
+        raw_template=PAGE, exclude_input=True, exclude_input_prompt=True, exclude_output_prompt=True
+    )
+    return exporter.from_notebook_node(nb)[0]
+
+
+def move(source: Path, target: Path) -> None:
+    """Put a file in the place of another in one step, so that nobody sees half of it."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.replace(source, target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        copy = target.with_name(f".{target.name}.{os.getpid()}")  # another file system: copy beside it first
+        shutil.copyfile(source, copy)
+        os.replace(copy, target)
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file's content."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,168 @@
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+# Records what it is asked to do instead of doing it: one line per call, each argument in brackets.
+FAKE_PYTHON = '#!/usr/bin/env bash\nprintf "[%s]" "$@" >> log\necho >> log\n'
+
+
+def call(*command, folder):
+    """Run a command as from a fresh shell: nothing of a surrounding `make test` leaks in."""
+    inherited = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES", "SET", "DATASET", "PROFILE")
+    env = {name: value for name, value in os.environ.items() if name not in inherited}
+    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
+
+
+def make(*arguments, folder=ROOT):
+    return call("make", *arguments, folder=folder)
+
+
+def logged(folder):
+    """The calls of the fake interpreters since the last question."""
+    log = folder / "log"
+    calls = [line[1:-1].split("][") for line in log.read_text().splitlines()] if log.exists() else []
+    log.unlink(missing_ok=True)
+    return calls
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A copy of the Makefile with two notebooks, and interpreters that only keep a log."""
+    for name in ("Makefile", "pyproject.toml", "requirements.lock"):
+        shutil.copy(ROOT / name, tmp_path)
+    (tmp_path / "notebooks").mkdir()
+    for name in ("09_report", "01_data", "scratch"):
+        (tmp_path / "notebooks" / f"{name}.ipynb").touch()
+    python = tmp_path / "python"
+    python.write_text(FAKE_PYTHON)
+    python.chmod(0o755)
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    shutil.copy(python, tmp_path / ".venv" / "bin" / "python")
+    return tmp_path
+
+
+@pytest.fixture
+def ready(project):
+    """The same after a set-up."""
+    assert make("setup", "PYTHON=./python", folder=project).returncode == 0
+    logged(project)
+    return project
+
+
+def test_help_is_the_default_and_lists_every_target():
+    shown = make()
+    assert shown.returncode == 0 and shown.stdout == make("help").stdout
+    listed = re.findall(r"^([a-z]+) +\S", shown.stdout, flags=re.MULTILINE)
+    phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)[1].split()
+    assert sorted(listed) == sorted(phony)
+    assert {"setup", "figures", "smoke", "report", "test", "lab", "data", "clean", "help"} == set(listed)
+    assert ".cache" in shown.stdout
+
+
+def test_a_dry_run_shows_the_command():
+    shown = make("-n", "figures").stdout
+    assert ".venv/bin/python -m deadgcn.execute" in shown and "--output-dir ." in shown
+
+
+EXECUTE = ["-m", "deadgcn.execute"]
+BOTH = [*EXECUTE, "notebooks/01_data.ipynb", "notebooks/09_report.ipynb"]
+TRICKY = """{a: 'it''s', "b": [1, 2], c: "$(touch x) `touch x` $$HOME ; #"}"""
+SMOKE = ["-f", "params/profiles/smoke.yaml", "--output-dir", "build/smoke"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["figures"], [*BOTH, "--output-dir", "."]),
+        (["figures", "DATASET=Cora"], [*BOTH, "--output-dir", ".", "--set", "dataset: Cora"]),
+        (["figures", "SET=a: 1"], [*BOTH, "--set", "a: 1"]),
+        (["figures", "SET=a: 1", "DATASET=Cora"], [*BOTH, "--set", "dataset: Cora", "--set", "a: 1"]),
+        (
+            ["figures", "PROFILE=wide"],
+            [*BOTH, "-f", "params/profiles/wide.yaml", "--output-dir", "build/wide"],
+        ),
+        (["smoke"], [*BOTH, *SMOKE]),
+        (["smoke", "PROFILE=wide", "SET=a: 1"], [*BOTH, *SMOKE, "--set", "a: 1"]),
+        (["report"], [*EXECUTE, "notebooks/09_report.ipynb", "--output-dir", "."]),
+        (["report", "PROFILE=smoke"], [*EXECUTE, "notebooks/09_report.ipynb", *SMOKE]),
+        (["data"], ["-m", "deadgcn.data", "auto"]),
+        (["data", "DATASET=CiteSeer"], ["-m", "deadgcn.data", "CiteSeer"]),
+        (["test"], ["-m", "pytest"]),
+        (["lab"], ["-m", "jupyter", "lab", "notebooks"]),
+    ],
+    ids=" ".join,
+)
+def test_each_target_runs_the_expected_command(ready, arguments, expected):
+    assert make(*arguments, folder=ready).returncode == 0
+    assert logged(ready) == [expected]
+
+
+def test_settings_reach_the_program_as_they_were_written(ready):
+    assert make("figures", "SET=" + TRICKY.replace("$", "$$"), folder=ready).returncode == 0
+    assert not (ready / "x").exists()
+    assert f"[--set][{TRICKY}]" in (ready / "log").read_text()
+
+
+def test_a_failing_program_fails_the_target(ready):
+    (ready / ".venv" / "bin" / "python").write_text("#!/bin/sh\nexit 1\n")
+    for target in ("figures", "smoke", "report", "test", "data"):
+        assert make(target, folder=ready).returncode == 2, target
+
+
+def test_setup_follows_the_contents_of_the_lock_file(project):
+    pip = ["-m", "pip", "install", "--quiet"]
+    install = [
+        ["--version"],
+        ["-m", "venv", ".venv"],
+        [*pip, "-r", "requirements.lock"],
+        [*pip, "--no-deps", "-e", "."],
+    ]
+
+    def setup(*more):
+        done = make("setup", "PYTHON=./python", *more, folder=project)
+        return done.returncode, logged(project)
+
+    assert setup() == (0, install)
+    assert setup() == (0, [])
+    os.utime(project / "requirements.lock")  # newer, but the same
+    assert setup() == (0, [])
+    for name in ("requirements.lock", "pyproject.toml"):
+        with (project / name).open("a") as file:
+            file.write("\n")
+        assert setup() == (0, install)
+    shutil.copy(ROOT / "requirements.lock", project)
+    with_options = [[*step[:4], "--pre", *step[4:]] if "pip" in step else step for step in install]
+    assert setup("PIP_FLAGS=--pre") == (0, with_options)
+
+
+def test_an_interrupted_setup_is_done_again(project):
+    python = project / ".venv" / "bin" / "python"
+    python.write_text(FAKE_PYTHON + '[[ "$*" != *--no-deps* ]]\n')  # the last step fails
+    assert make("setup", "PYTHON=./python", folder=project).returncode == 2
+    assert list(project.glob(".venv/ready-*")) == []
+    python.write_text(FAKE_PYTHON)
+    assert len(logged(project)) == 4
+    assert make("figures", "PYTHON=./python", folder=project).returncode == 0
+    assert len(logged(project)) == 5  # the set-up once more, then the notebooks
+
+
+def test_clean_removes_build_only(ready):
+    for name in ("build", ".cache", "data", "figures"):
+        (ready / name).mkdir()
+    done = make("clean", folder=ready)
+    assert done.returncode == 0 and "removed build/" in done.stdout
+    assert not (ready / "build").exists()
+    assert all((ready / name).is_dir() for name in (".cache", "data", "figures", ".venv"))
+
+
+def test_continuous_integration_runs_the_tests(ready):
+    (ready / ".ci").mkdir()
+    shutil.copy(ROOT / ".ci" / "run", ready / ".ci")
+    done = call(ready / ".ci" / "run", folder="/")
+    assert done.returncode == 0, done.stderr
+    assert logged(ready) == [["-m", "pytest"]]
