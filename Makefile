@@ -23,7 +23,7 @@ OPTIONS = $(if $(PROFILE),-f params/profiles/$(PROFILE).yaml --output-dir build/
 # The name says which requirements the environment was made from, so that contents count and not file times.
 READY := .venv/ready-$(shell cat requirements.lock pyproject.toml | cksum | tr ' ' '-')
 
-.PHONY: help setup figures smoke report test lab data clean
+.PHONY: help setup figures smoke report test bench lab data clean
 
 help: ## list the targets (this is the default)
 	@sed -nE 's/^([a-z]+):[^#]*## (.*)/\1\t\2/p' Makefile | expand -t 10
@@ -58,6 +58,9 @@ figures smoke report: $(READY)
 
 test: $(READY) ## run the tests
 	.venv/bin/python -m pytest
+
+bench: $(READY) ## time the engine against a careful PyTorch Geometric loop, side by side
+	.venv/bin/python benchmarks/speed.py
 
 lab: $(READY) ## open the notebooks in JupyterLab
 	.venv/bin/python -m jupyter lab notebooks

@@ -39,12 +39,9 @@ DOTS = {"s": 4, "alpha": 0.35, "linewidths": 0, "zorder": 1}
 AXIS_LABELS = {
     "num_layers": "number of graph convolutions",
     "test_acc": "test accuracy",
-    "test_acc_last": "test accuracy after the last epoch",
     "val_acc": "validation accuracy",
     "best_epoch": "epoch of the best validation accuracy",
     "train_loss": "training loss",
-    "dead_fraction_last": "dead fraction after the last epoch",
-    "zero_fraction_last": "zero fraction after the last epoch",
     "num_stripped": "weights stripped",
     "dirichlet_energy": "Dirichlet energy",
     "norm": "norm of the embeddings",
@@ -71,7 +68,6 @@ def plot_vs_num_layers(
     hue: str = "method",
     ax: plt.Axes | None = None,
     chance: float | None = None,
-    runs_visible: bool = True,
 ) -> plt.Axes:
     """Draw `y` against depth: the mean with its 95 % interval, and every run as a dot.
 
@@ -93,8 +89,7 @@ def plot_vs_num_layers(
             x = mean["num_layers"] + shift
             ax.vlines(x, mean["low"], mean["high"], color=look["color"], linewidth=1)
             ax.plot(x, mean["mean"], linewidth=1.2, **look)
-            if runs_visible:
-                ax.scatter(arm["x"] + shift, arm[quantity], color=look["color"], **DOTS)
+            ax.scatter(arm["x"] + shift, arm[quantity], color=look["color"], **DOTS)
     # A tick at every depth, unless they are too uneven for that.
     crowded = np.ptp(depths) > 10 * spacing
     ax.xaxis.set_major_locator(MaxNLocator(integer=True) if crowded else FixedLocator(depths))
@@ -146,14 +141,27 @@ def plot_training_curves(
     return _finish(ax, "epoch", quantities, "num_layers", styles, chance)
 
 
-def save_figure(
-    fig: plt.Figure, name: str, data: pd.DataFrame, output_dir: str | Path, *, alt: str | None = None
-) -> Path:
+def share_legend(fig: plt.Figure, side: str = "below") -> None:
+    """Replace the panels' legends by the first one, `below` or to the `right`; shared inner labels go."""
+    places = {"below": {"loc": "outside lower center", "ncols": 4}, "right": {"loc": "outside right center"}}
+    if side not in places:
+        raise ValueError(f"side must be one of {list(places)}, but {side!r} was passed")
+    legends = [legend for ax in fig.axes if (legend := ax.get_legend())]
+    texts = [text.get_text() for text in legends[0].get_texts()]
+    look = places[side] | {"title": legends[0].get_title().get_text() or None, "alignment": "left"}
+    fig.legend(legends[0].legend_handles, texts, frameon=False, handlelength=2.6, **look)
+    for legend in legends:
+        legend.remove()
+    for ax in fig.axes:
+        if len(ax.get_shared_y_axes().get_siblings(ax)) > 1:
+            ax.label_outer()
+
+
+def save_figure(fig: plt.Figure, name: str, data: pd.DataFrame, output_dir: str | Path) -> Path:
     """Write `<name>.png`, `<name>.pdf` and, with the numbers drawn, `<name>.csv`; return the PNG's path.
 
     The folder is made if need be, and files appear there when all three are complete. The same figure gives
-    the same bytes: no date and no version is stored. `alt` is stored as the images' description. The CSV
-    holds every digit of its floats.
+    the same bytes: no date and no version is stored. The CSV holds every digit of its floats.
     """
     if not name or set(name) & {"/", "\\"}:
         raise ValueError(f"name must be a file name without a folder, but {name!r} was passed")
@@ -162,8 +170,8 @@ def save_figure(
     with tempfile.TemporaryDirectory(dir=output_dir, prefix=".") as folder:
         png, pdf, csv = (Path(folder, f"{name}.{kind}") for kind in ("png", "pdf", "csv"))
         page = {"bbox_inches": "tight", "pad_inches": 0.04}
-        fig.savefig(png, dpi=300, metadata={"Software": None, "Description": alt}, **page)
-        undated = {"CreationDate": None, "Creator": None, "Producer": None, "Subject": alt}
+        fig.savefig(png, dpi=300, metadata={"Software": None}, **page)
+        undated = {"CreationDate": None, "Creator": None, "Producer": None}
         fig.savefig(pdf, metadata=undated, **page)
         data.to_csv(csv, index=False, lineterminator="\n")
         for path in (csv, pdf, png):
@@ -203,6 +211,11 @@ def _looks(style: dict, quantities: list[str]) -> list[tuple[str, dict]]:
     return [(name, style | {"linestyle": dash}) for name, dash in zip(quantities, dashes, strict=False)]
 
 
+def _words(column: str) -> str:
+    stem = column.removesuffix("_last")
+    return AXIS_LABELS.get(stem, stem.replace("_", " ")) + " after the last epoch" * (stem != column)
+
+
 def _draw_runs_and_mean(ax, table, x, quantities, hue, styles, log, marked) -> None:
     for level, style in styles.items():
         arm = table[table[hue] == level]
@@ -217,7 +230,7 @@ def _draw_runs_and_mean(ax, table, x, quantities, hue, styles, log, marked) -> N
 
 def _finish(ax, x, quantities, hue, styles, chance) -> plt.Axes:
     """Name the axes and, outside them, the lines: above, or to the right where they are ordered."""
-    name = {column: AXIS_LABELS.get(column, column.replace("_", " ")) for column in (x, hue, *quantities)}
+    name = {column: _words(column) for column in (x, hue, *quantities)}
     ax.set(xlabel=name[x], ylabel=", ".join(name[quantity] for quantity in quantities))
     handles = [plt.Line2D([], [], label=str(level), **style) for level, style in styles.items()]
     if len(quantities) > 1:
@@ -233,8 +246,5 @@ def _finish(ax, x, quantities, hue, styles, chance) -> plt.Axes:
         outside |= {"title": fill(name[hue], 12), "alignment": "left", "handlelength": 1.2}
         ax.legend(loc="upper left", bbox_to_anchor=(1, 1), **outside)
     else:
-        inches = ax.get_position().width * ax.figure.get_figwidth()
-        fitting = inches / (0.4 + 0.055 * max(len(handle.get_label()) for handle in handles))
-        ncols = 2 if len(quantities) > 1 else max(1, int(fitting))
-        ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=ncols, handlelength=2.6, **outside)
+        ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, handlelength=2.6, **outside)
     return ax

@@ -207,7 +207,5 @@ def _sparse_product(matrix: Tensor, h: Tensor) -> Tensor:
         return wide.view(-1, h.shape[0], h.shape[2]).transpose(0, 1).contiguous()
     out = h.new_empty(h.shape[0], matrix.shape[0], h.shape[2])  # [R, n, d]
     for source, target in zip(h.contiguous(), out, strict=True):
-        torch.addmm(
-            target, matrix, source, beta=0, out=target
-        )  # beta=0: no zero-filling
+        torch.addmm(target, matrix, source, beta=0, out=target)  # beta=0: no zero-filling
     return out

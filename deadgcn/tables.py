@@ -1,0 +1,141 @@
+"""Tidy tables of many runs, and how they are stored."""
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from deadgcn.config import Config
+
+KEY_COLUMNS = ("dataset", "method", "num_layers", "seed")
+IMPLIED_BY_METHOD = ("act", "strip")  # what the three arms differ in: their label says it already
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Tidy tables of many runs; the key columns come first and are named as :class:`Config`'s fields.
+
+    Attributes:
+        runs: one row per run: ``best_epoch``, and ``test_acc``, ``val_acc``, ``dead_fraction``,
+            ``zero_fraction`` of the model that was best on validation, with ``_last`` those of the last.
+        epochs: one row per run and epoch (from 0): ``train_loss``, ``val_acc``, ``dead_fraction``,
+            ``num_stripped``.
+        layers: one row per run, stage (``init``, ``best``, ``last``) and layer (from 1):
+            ``dirichlet_energy``, ``distance_to_mean``, ``norm``, ``dead_fraction``, ``zero_fraction``.
+        configs: the runs' settings, in the order of ``runs``.
+        states: the runs' best parameters, under PyTorch Geometric's names.
+    """
+
+    runs: pd.DataFrame
+    epochs: pd.DataFrame
+    layers: pd.DataFrame
+    configs: list[Config] = field(repr=False)
+    states: list[dict[str, torch.Tensor]] = field(repr=False)
+
+    @classmethod
+    def from_results(cls, configs: Sequence[Config], results: Sequence[dict]) -> "Tables":
+        """Build the tables from what :func:`deadgcn.training.train` returned for each config."""
+        keys = [{name: getattr(config, name) for name in _key_columns(configs)} for config in configs]
+        pairs = list(zip(keys, results, strict=True))
+        return cls(
+            pd.DataFrame([{**key, **result["run"]} for key, result in pairs]),
+            pd.concat([_epoch_rows(key, result) for key, result in pairs], ignore_index=True),
+            pd.concat(
+                [rows for key, result in pairs for rows in _layer_rows(key, result)], ignore_index=True
+            ),
+            list(configs),
+            [result["best_state"] for result in results],
+        )
+
+    def save(self, folder: str | Path, prefix: str) -> None:
+        """Write ``<prefix>_{runs,epochs,layers}.csv`` and ``<prefix>_metrics.json`` into the folder.
+
+        The JSON holds settings, versions and one entry per run; missing values are null in it, and empty in
+        the CSV files. No times and no host names: the same runs give the same bytes.
+        """
+        _check_prefix(prefix)
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in ("runs", "epochs", "layers"):
+            text = getattr(self, name).to_csv(index=False, lineterminator="\n")
+            _write_text(folder / f"{prefix}_{name}.csv", text)
+        varied = _varied(self.configs)
+        metrics = {
+            "settings": self.configs[0].model_dump(exclude=set(varied)),
+            "versions": {name: version(name) for name in ("deadgcn", "torch", "torch-geometric", "numpy")},
+            "runs": [
+                {**config.model_dump(include=set(varied)), **_without_nan(row)}
+                for config, row in zip(self.configs, self.runs.to_dict("records"), strict=True)
+            ],
+        }
+        _write_text(folder / f"{prefix}_metrics.json", json.dumps(metrics, indent=1, allow_nan=False) + "\n")
+
+    def save_checkpoints(self, folder: str | Path) -> list[Path]:
+        """Write each run's best state as one ``.pth`` and return the paths, in the order of ``runs``.
+
+        The files hold tensors only (``torch.load(..., weights_only=True)``), under the parameter names of
+        ``torch_geometric.nn.GCN(..., jk="last")``. Their names say method, depth and seed, and end in a
+        digest of all settings.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        paths = [folder / checkpoint_name(config) for config in self.configs]
+        for path, state in zip(paths, self.states, strict=True):
+            torch.save(state, part := path.with_suffix(f".{os.getpid()}.part"))
+            os.replace(part, path)
+        return paths
+
+
+def checkpoint_name(config: Config) -> str:
+    """File name of one run's checkpoint, such as ``ReLU-pruning_10-layers_seed-0_1a2b3c4d.pth``."""
+    label = re.sub(r"[^A-Za-z0-9.]+", "-", config.method).strip("-")
+    digest = hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:8]
+    return f"{label}_{config.num_layers}-layers_seed-{config.seed}_{digest}.pth"
+
+
+def _varied(configs: Sequence[Config]) -> list[str]:
+    """Name the settings that are not the same for all configs."""
+    settings = [config.model_dump() for config in configs]
+    return [name for name in Config.model_fields if len({s[name] for s in settings}) > 1]
+
+
+def _key_columns(configs: Sequence[Config]) -> list[str]:
+    return list(dict.fromkeys([*KEY_COLUMNS, *(n for n in _varied(configs) if n not in IMPLIED_BY_METHOD)]))
+
+
+def _epoch_rows(key: dict, result: dict) -> pd.DataFrame:
+    columns = result["epochs"]
+    return pd.DataFrame({**key, "epoch": np.arange(len(columns["train_loss"])), **columns})
+
+
+def _layer_rows(key: dict, result: dict) -> list[pd.DataFrame]:
+    stages = dict.fromkeys(stage for stage, _ in result["layers"])
+    tables = []
+    for stage in stages:
+        columns = {name: values for (s, name), values in result["layers"].items() if s == stage}
+        layer = np.arange(1, 1 + len(columns["norm"]))
+        tables.append(pd.DataFrame({**key, "stage": stage, "layer": layer, **columns}))
+    return tables
+
+
+def _without_nan(row: dict) -> dict:
+    return {name: None if pd.isna(value) else value for name, value in row.items()}
+
+
+def _check_prefix(prefix: str) -> None:
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", prefix):
+        raise ValueError(f"prefix must be made of letters, digits, - and _, but {prefix!r} was passed")
+
+
+def _write_text(path: Path, text: str) -> None:
+    part = path.with_suffix(f".{os.getpid()}.part")
+    part.write_text(text, encoding="utf-8", newline="")
+    os.replace(part, path)

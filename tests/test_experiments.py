@@ -1,0 +1,240 @@
+import ast
+import json
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import torch_geometric
+from pydantic import ValidationError
+
+from deadgcn import experiments
+from deadgcn.config import Config
+from deadgcn.experiments import METHODS, TRAINING_MODULES, grid, run_grid
+from deadgcn.tables import Tables, checkpoint_name
+
+SMALL = {"dataset": "SyntheticCora", "epochs": 3, "hidden_channels": 4}
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """The chunks of seeds that were really trained, in order."""
+    chunks, train = [], experiments.train
+
+    def spy(configs, **options):
+        chunks.append([config.seed for config in configs])
+        return train(configs, **options)
+
+    monkeypatch.setattr(experiments, "train", spy)
+    return chunks
+
+
+def test_grid_has_every_combination_in_order():
+    configs = grid(["LeakyReLU", "ReLU"], num_layers=[5, 0], seed=range(2), lr=0.1)
+    keys = [(c.method, c.num_layers, c.seed) for c in configs]
+    assert keys == [(m, d, s) for m in ("LeakyReLU", "ReLU") for d in (5, 0) for s in (0, 1)]
+    assert {c.act for c in configs if c.method == "LeakyReLU"} == {"leaky_relu"}
+    assert {c.lr for c in configs} == {0.1}
+
+
+def test_arms_of_ones_own():
+    (config,) = grid({"half": {"strip": True, "amount": 0.5}}, num_layers=np.array([3]))
+    assert (config.method, config.strip, config.amount, config.num_layers) == ("half", True, 0.5, 3)
+
+
+def test_no_method_is_a_prefix_of_another():
+    assert not [(a, b) for a in METHODS for b in METHODS if a != b and b.startswith(a + "_")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"methods": ["ReLu"]}, ValueError, r"method must be one of .*'ReLu'"),
+        ({"methods": []}, ValueError, "methods must have at least one entry"),
+        ({"seed": []}, ValueError, "seed must have at least one entry"),
+        ({"num_layers": [2, 3, 2]}, ValueError, "num_layers=2 and seed=0 was passed twice"),
+        ({"num_layers": [2, "x"]}, ValidationError, "num_layers"),
+        ({"depth": 3}, ValidationError, "depth"),
+    ],
+)
+def test_bad_grids_are_refused(arguments, error, message):
+    with pytest.raises(error, match=message):
+        grid(**{"methods": ["ReLU"], **arguments})
+
+
+@pytest.mark.parametrize("n_jobs", [0, True])
+def test_bad_numbers_of_jobs_are_refused(n_jobs):
+    with pytest.raises(ValueError, match=f"n_jobs must be .*{n_jobs}"):
+        run_grid(grid(["ReLU"], **SMALL), n_jobs=n_jobs, cache=None)
+
+
+def test_an_empty_list_is_refused():
+    with pytest.raises(ValueError, match="configs must have at least one entry"):
+        run_grid([])
+
+
+@pytest.fixture(scope="module")
+def tables():
+    return run_grid(grid(METHODS, num_layers=[0, 2], seed=range(2), **SMALL), cache=None)
+
+
+def test_tables_have_a_row_per_run_epoch_and_layer_in_grid_order(tables):
+    keys = ["dataset", "method", "num_layers", "seed"]
+    configs = grid(METHODS, num_layers=[0, 2], seed=range(2), **SMALL)
+    expected = [(c.dataset, c.method, c.num_layers, c.seed) for c in configs]
+    for table in (tables.runs, tables.epochs, tables.layers):
+        assert list(table.columns[:4]) == keys
+    assert list(tables.runs[keys].itertuples(index=False, name=None)) == expected
+    assert len(tables.epochs) == 12 * 3 and tables.epochs["epoch"].tolist() == [0, 1, 2] * 12
+    assert len(tables.layers) == 6 * 3 * 2  # depth 0 has no layers
+    assert tables.layers["layer"].unique().tolist() == [1, 2]
+    assert tables.layers["stage"].unique().tolist() == ["init", "best", "last"]
+
+
+def test_depth_zero_is_missing_and_not_zero(tables):
+    fractions = tables.runs.filter(like="fraction")
+    assert fractions.shape[1] == 4
+    at_zero = tables.runs["num_layers"] == 0
+    assert fractions[at_zero].isna().to_numpy().all() and fractions[~at_zero].notna().to_numpy().all()
+
+
+def test_a_setting_that_varies_becomes_a_key_column():
+    runs = run_grid(grid(["ReLU"], lr=[0.01, 0.1], **SMALL), cache=None).runs
+    assert list(runs.columns[:5]) == ["dataset", "method", "num_layers", "seed", "lr"]
+
+
+def test_saved_tables_read_back_and_are_the_same_bytes_again(tables, tmp_path):
+    for folder in ("a", "b"):
+        tables.save(tmp_path / folder, "x")
+    names = sorted(path.name for path in (tmp_path / "a").iterdir())
+    assert names == ["x_epochs.csv", "x_layers.csv", "x_metrics.json", "x_runs.csv"]
+    assert all((tmp_path / "a" / n).read_bytes() == (tmp_path / "b" / n).read_bytes() for n in names)
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "a" / "x_runs.csv"), tables.runs, check_dtype=False)
+    metrics = json.loads((tmp_path / "a" / "x_metrics.json").read_text(), parse_constant=pytest.fail)
+    assert metrics["settings"]["epochs"] == 3 and "seed" not in metrics["settings"]
+    assert metrics["runs"][0]["dead_fraction"] is None
+    assert [run["act"] for run in metrics["runs"]].count("leaky_relu") == 4
+
+
+@pytest.mark.parametrize("prefix", ["", "a/b", "../x"])
+def test_a_prefix_is_no_path(tables, tmp_path, prefix):
+    with pytest.raises(ValueError, match="prefix must be made of"):
+        tables.save(tmp_path / "new", prefix)
+    assert not (tmp_path / "new").exists()
+
+
+def test_checkpoints_hold_tensors_only_and_load_into_pyg(tables, tmp_path, monkeypatch):
+    paths = tables.save_checkpoints(tmp_path)
+    assert len(set(paths)) == len(tables.runs) and [p for p in tmp_path.iterdir() if p.suffix != ".pth"] == []
+    assert paths[2].name.startswith("ReLU_2-layers_seed-0_")
+    state = torch.load(paths[2], weights_only=True)
+    torch_geometric.nn.GCN(1433, 4, 2, 7, jk="last").load_state_dict(state)
+
+
+def test_checkpoint_names_tell_settings_apart():
+    names = {checkpoint_name(c) for c in grid(METHODS, lr=[0.1, 0.2], num_layers=[1, 11], seed=range(2))}
+    assert len(names) == 24
+
+
+def assert_same(tables: Tables, other: Tables):
+    for name in ("runs", "epochs", "layers"):
+        pd.testing.assert_frame_equal(getattr(tables, name), getattr(other, name), check_exact=True)
+    for state, again in zip(tables.states, other.states, strict=True):
+        assert all(torch.equal(value, again[name]) for name, value in state.items())
+
+
+def test_only_what_is_new_is_trained(tmp_path, trained):
+    first = run_grid(grid(["ReLU"], num_layers=[2], seed=range(3), **SMALL), cache=tmp_path)
+    assert trained == [[0, 1, 2]]
+    again = run_grid(grid(["ReLU"], num_layers=[2], seed=range(3), **SMALL), cache=tmp_path)
+    assert len(trained) == 1
+    assert_same(first, again)
+    run_grid(grid(["ReLU"], num_layers=[3, 2], seed=range(5), **SMALL), cache=tmp_path)
+    assert trained[1:] == [[0, 1, 2, 3, 4], [3, 4]]
+    more = run_grid(grid(["ReLU"], num_layers=[2], seed=range(12), **SMALL), cache=tmp_path)
+    assert sorted(trained[3:]) == [[5, 6, 7, 8, 9], [10, 11]]  # blocks of ten seeds, whatever is asked for
+    assert_same(more, run_grid(more.configs, cache=None))
+
+
+def test_a_label_retrains_nothing_and_a_setting_does(tmp_path, trained):
+    run_grid(grid({"one": {}}, **SMALL), cache=tmp_path)
+    assert run_grid(grid({"two": {}}, **SMALL), cache=tmp_path).runs["method"].tolist() == ["two"]
+    assert len(trained) == 1
+    run_grid(grid({"one": {"lr": 0.1}}, **SMALL), cache=tmp_path)
+    assert len(trained) == 2
+
+
+def test_changed_sources_retrain(tmp_path, trained, monkeypatch):
+    configs = grid(["ReLU"], **SMALL)
+    run_grid(configs, cache=tmp_path)
+    monkeypatch.setattr(experiments, "_sources", lambda: "others")
+    run_grid(configs, cache=tmp_path)
+    assert len(trained) == 2
+
+
+def test_a_damaged_entry_is_trained_again(tmp_path, trained, caplog):
+    configs = grid(["ReLU"], **SMALL)
+    first = run_grid(configs, cache=tmp_path)
+    (entry,) = tmp_path.rglob("output.pkl")
+    entry.write_bytes(entry.read_bytes()[:-20])
+    assert_same(first, run_grid(configs, cache=tmp_path))
+    assert len(trained) == 2
+    assert "Exception while loading results" in caplog.text
+
+
+def test_the_modules_in_the_key_are_those_that_training_imports():
+    package, found, new = Path(experiments.__file__).parent, set(), {"training"}
+    while new:
+        found |= new
+        sources = [ast.walk(ast.parse((package / f"{name}.py").read_text())) for name in new]
+        imports = [node.module or "" for tree in sources for node in tree if isinstance(node, ast.ImportFrom)]
+        new = {module.removeprefix("deadgcn.") for module in imports if module.startswith("deadgcn.")}
+        new -= found
+    assert set(TRAINING_MODULES) == found
+
+
+def test_results_do_not_depend_on_the_number_of_processes(monkeypatch):
+    monkeypatch.setattr(experiments, "WORTH_A_PROCESS", 1)
+    configs = grid(["ReLU", "ReLU + pruning"], num_layers=[1, 3], seed=range(2), **SMALL)
+    calls, parallel = [], joblib.Parallel
+
+    def spy(n_jobs, **options):
+        calls.append(n_jobs)
+        return parallel(n_jobs=n_jobs, **options)
+
+    monkeypatch.setattr(experiments, "Parallel", spy)
+    assert_same(run_grid(configs, n_jobs=1, cache=None), run_grid(configs, n_jobs=2, cache=None))
+    assert calls == [1, 2]
+
+
+def test_an_error_while_training_is_not_swallowed(monkeypatch):
+    def fail(configs, **options):
+        raise RuntimeError("no memory left")
+
+    monkeypatch.setattr(experiments, "train", fail)
+    with pytest.raises(RuntimeError, match="no memory left"):
+        run_grid(grid(["ReLU"], **SMALL), cache=None)
+
+
+def test_what_was_finished_before_an_interruption_is_kept(tmp_path, monkeypatch):
+    train, chunks = experiments.train, []
+
+    def interrupted(configs, **options):
+        chunks.append(configs[0].num_layers)
+        if len(chunks) == 2:
+            raise KeyboardInterrupt
+        return train(configs, **options)
+
+    monkeypatch.setattr(experiments, "train", interrupted)
+    configs = grid(["ReLU"], num_layers=[1, 3], **SMALL)
+    with pytest.raises(KeyboardInterrupt):
+        run_grid(configs, cache=tmp_path)
+    run_grid(configs, cache=tmp_path)
+    assert chunks == [3, 1, 1]  # the deepest first, and not again
+
+
+def test_a_config_given_twice_is_refused():
+    with pytest.raises(ValueError, match="passed twice"):
+        run_grid([Config(), Config()])
