@@ -16,8 +16,8 @@ def synthetic_cora(num_nodes: int = NUM_NODES, seed: int = 0) -> Data:
 
     Class sizes and the number of edges grow in proportion to ``num_nodes``; the 1,433 binary words stay.
     Each class consists of communities of about 30 nodes, which share most of their edges and their
-    vocabulary. At the default size a two-layer GCN classifies about as well as on Cora (75 to 87 %), and so do
-    the words alone (about 50 %). Nodes are ordered by class and community, and none is isolated.
+    vocabulary. At the default size, and at no other, a two-layer GCN is about as accurate as on Cora (75 to
+    87 %), as are the words alone (about 50 %). Nodes are ordered by community; none is isolated.
 
     The split is random: 20 training nodes per class (or half the smallest class, if that is less), then 500
     for validation and 1,000 for testing (or a third and two thirds of the other nodes, if that is less).

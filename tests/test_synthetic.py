@@ -37,11 +37,7 @@ def test_edges_are_simple_undirected_and_reach_every_node(num_nodes):
 
 
 def test_twin_follows_its_seed():
-    graph, again, other = (
-        synthetic_cora(300, seed=3),
-        synthetic_cora(300, seed=3),
-        synthetic_cora(300, seed=4),
-    )
+    graph, again, other = (synthetic_cora(300, seed) for seed in (3, 3, 4))
     for key, value in graph.to_dict().items():
         assert again[key].equal(value), key
     for key in ("x", "edge_index", "train_mask", "val_mask", "test_mask"):
