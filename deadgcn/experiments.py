@@ -12,11 +12,10 @@ from joblib import Memory, Parallel, cpu_count, delayed
 from tqdm import tqdm
 
 from deadgcn.config import Config
-from deadgcn.data import resolve_dataset
+from deadgcn.data import PROJECT, resolve_dataset
 from deadgcn.tables import Tables
 from deadgcn.training import resolve_device, train
 
-PROJECT = Path(__file__).parents[1]
 METHODS = {
     "ReLU": {},
     "ReLU + pruning": {"strip": True},
@@ -26,6 +25,10 @@ SEEDS_PER_CHUNK = 10  # runs side by side: seeds 0-9, 10-19, ...
 WORTH_A_PROCESS = 20_000  # layers x runs x epochs, about ten seconds: below this, starting workers costs more
 # Whoever changes one of these modules changes what a run's numbers may be: their text is part of the key.
 TRAINING_MODULES = ("config", "data", "model", "neurons", "smoothing", "stripping", "synthetic", "training")
+# Taken on import, as the code itself is: an edit counts from the next kernel on.
+SOURCES = hashlib.sha256(
+    b"\0".join((Path(__file__).parent / f"{name}.py").read_bytes() for name in TRAINING_MODULES)
+).hexdigest()
 
 
 def grid(methods: Iterable[str] | Mapping[str, Mapping[str, Any]], **axes: Any) -> list[Config]:
@@ -78,7 +81,7 @@ def run_grid(
     configs = list(configs)
     if not configs:
         raise ValueError("configs must have at least one entry, but an empty list was passed")
-    if n_jobs == 0 or isinstance(n_jobs, bool):
+    if not isinstance(n_jobs, int) or isinstance(n_jobs, bool) or n_jobs == 0:
         raise ValueError(f"n_jobs must be a positive number, or -1 for all cores, but {n_jobs!r} was passed")
     _refuse_duplicates(configs)
     kind = resolve_device(device).type
@@ -91,7 +94,7 @@ def run_grid(
     missing = {key: config for key, config in zip(keys, configs, strict=True) if key not in results}
     chunks = _chunks(missing)
     jobs = 1 if kind == "cuda" else _useful_jobs(n_jobs, chunks)
-    tasks = (delayed(_train_chunk)(n, list(chunk.values()), kind) for n, chunk in enumerate(chunks))
+    tasks = (delayed(_train_chunk)(n, list(chunk.values()), kind, SOURCES) for n, chunk in enumerate(chunks))
     with tqdm(total=sum(map(_cost, chunks)), disable=not chunks, **_PROGRESS) as progress:
         for number, trained in Parallel(n_jobs=jobs, return_as="generator_unordered")(tasks):
             fresh = dict(zip(chunks[number], trained, strict=True))
@@ -128,12 +131,7 @@ def _cached(recall: Any, key: str) -> dict | None:
 
 def _key(config: Config, kind: str) -> str:
     settings = config.model_dump(mode="json", exclude={"method"})
-    return json.dumps({**settings, "torch": torch.__version__, "device": kind, "sources": _sources()})
-
-
-def _sources() -> str:
-    texts = [(PROJECT / "deadgcn" / f"{name}.py").read_bytes() for name in TRAINING_MODULES]
-    return hashlib.sha256(b"\0".join(texts)).hexdigest()
+    return json.dumps({**settings, "torch": torch.__version__, "device": kind, "sources": SOURCES})
 
 
 def _chunks(missing: dict[str, Config]) -> list[dict[str, Config]]:
@@ -161,7 +159,11 @@ def _useful_jobs(n_jobs: int, chunks: list) -> int:
     return max(1, min(wanted, len(chunks), sum(map(_cost, chunks)) // WORTH_A_PROCESS))
 
 
-def _train_chunk(number: int, configs: list[Config], kind: str) -> tuple[int, list[dict]]:
+def _train_chunk(number: int, configs: list[Config], kind: str, sources: str) -> tuple[int, list[dict]]:
+    if sources != SOURCES:  # a worker imports what the files say now
+        raise RuntimeError(
+            "deadgcn was edited after this session imported it; restart the kernel and run again"
+        )
     return number, train(configs, device=kind)
 
 

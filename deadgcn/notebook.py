@@ -57,7 +57,7 @@ class Job:
         """The root of the tables and figures that the notebook reads: the outputs' root unless it is set."""
         if "input_dir" not in self.defaults:
             return None
-        return self.notebook.parent / self.given.get("input_dir", self.output_dir)
+        return self.root / self.given.get("input_dir", self.output_dir)
 
 
 def run(job: Job, timeout: int | None = None) -> dict[str, str]:

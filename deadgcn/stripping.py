@@ -82,17 +82,22 @@ def strip_dead_neurons_(
     _check_choice("replacement", replacement, ("zero", "normal", "he"))
     if len(dead) != model.num_layers:
         raise ValueError(f"dead must hold {model.num_layers} layers' masks, but {len(dead)} were passed")
+    layers = list(zip(model.weights, dead, strict=True))
     changed = torch.zeros(len(model.seeds), dtype=torch.int64, device=model.head_weight.device)
     with torch.no_grad():
-        for weight, dead_neurons in zip(model.weights, dead, strict=True):
-            if not dead_neurons.any():
+        for group in (layers[:1], layers[1:]):  # the first layer is as wide as the features, the others alike
+            if not group:
                 continue
-            mask = stripping_mask(weight, dead_neurons, amount, among, rounding)
-            if replacement == "zero":
-                weight.masked_fill_(mask, 0.0)
-            else:
-                _replace_randomly_(weight, mask, replacement, model.generators)
-            changed += mask.sum((-2, -1))
+            weights, neurons = (torch.stack(tensors) for tensors in zip(*group, strict=True))
+            mask = stripping_mask(weights, neurons, amount, among, rounding)  # [layers, R, d_out, d_in]
+            if not mask.any():  # weights that nobody touches keep the graph of their last forward valid
+                continue
+            for (weight, _), chosen in zip(group, mask, strict=True):
+                if replacement == "zero":
+                    weight.masked_fill_(chosen, 0.0)
+                else:
+                    _replace_randomly_(weight, chosen, replacement, model.generators)
+            changed += mask.sum((0, 2, 3))
     return changed
 
 

@@ -191,8 +191,8 @@ def test_a_notebook_that_reads_the_outputs_depends_on_them_but_not_on_its_own(pr
     assert runs() and not runs()
     write_file(project / "out" / "figures" / "Cora" / "01.csv", "1")
     assert runs() and not runs()
-    job = execute.plan([project / "notebooks" / "01_ok.ipynb"], [], ["input_dir: ../in"], None)[0]
-    assert job.input_dir.resolve() == project / "in" and job.given["input_dir"] == "../in"
+    job = execute.plan([project / "notebooks" / "01_ok.ipynb"], [], ["input_dir: in"], None)[0]
+    assert job.input_dir.resolve() == project / "in" and job.given["input_dir"] == "in"
 
 
 def test_run_error_is_not_taken_for_a_refusal(project, monkeypatch, capsys):

@@ -64,7 +64,7 @@ def test_bad_grids_are_refused(arguments, error, message):
         grid(**{"methods": ["ReLU"], **arguments})
 
 
-@pytest.mark.parametrize("n_jobs", [0, True])
+@pytest.mark.parametrize("n_jobs", [0, True, 1.5])
 def test_bad_numbers_of_jobs_are_refused(n_jobs):
     with pytest.raises(ValueError, match=f"n_jobs must be .*{n_jobs}"):
         run_grid(grid(["ReLU"], **SMALL), n_jobs=n_jobs, cache=None)
@@ -169,9 +169,14 @@ def test_a_label_retrains_nothing_and_a_setting_does(tmp_path, trained):
 def test_changed_sources_retrain(tmp_path, trained, monkeypatch):
     configs = grid(["ReLU"], **SMALL)
     run_grid(configs, cache=tmp_path)
-    monkeypatch.setattr(experiments, "_sources", lambda: "others")
+    monkeypatch.setattr(experiments, "SOURCES", "others")
     run_grid(configs, cache=tmp_path)
     assert len(trained) == 2
+
+
+def test_an_edit_in_the_middle_of_a_session_is_noticed():
+    with pytest.raises(RuntimeError, match="restart the kernel"):
+        experiments._train_chunk(0, grid(["ReLU"], **SMALL), "cpu", "sources of another time")
 
 
 def test_a_damaged_entry_is_trained_again(tmp_path, trained, caplog):
