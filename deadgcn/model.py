@@ -202,10 +202,15 @@ def _to_csr(dense: Tensor) -> Tensor:
 
 def _sparse_product(matrix: Tensor, h: Tensor) -> Tensor:
     """Product of one sparse CSR matrix ``[n, m]`` with every run's ``h``, ``[R, m, d] -> [R, n, d]``."""
-    if h.is_cuda:  # one product of width R * d: a kernel launch for each run would cost more than it does
-        wide = matrix @ h.transpose(0, 1).reshape(h.shape[1], -1)  # [n, R * d]
-        return wide.view(-1, h.shape[0], h.shape[2]).transpose(0, 1).contiguous()
+    if h.is_cuda:  # there, starting a kernel for each run would cost more than the copies of a wide product
+        return _wide_sparse_product(matrix, h)
     out = h.new_empty(h.shape[0], matrix.shape[0], h.shape[2])  # [R, n, d]
     for source, target in zip(h.contiguous(), out, strict=True):
         torch.addmm(target, matrix, source, beta=0, out=target)  # beta=0: no zero-filling
     return out
+
+
+def _wide_sparse_product(matrix: Tensor, h: Tensor) -> Tensor:
+    """The same as one product of width R * d, whose bits may depend on R."""
+    wide = matrix @ h.transpose(0, 1).reshape(h.shape[1], -1)  # [n, R * d]
+    return wide.view(-1, h.shape[0], h.shape[2]).transpose(0, 1).contiguous()  # [R, n, d]

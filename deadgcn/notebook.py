@@ -18,14 +18,6 @@ if TYPE_CHECKING:
     from nbformat import NotebookNode
 
 REPORT = "09_report"  # the notebook that also becomes a page
-# The lab template's scripts other than MathJax serve nothing here, and it forgets the alt text of figures.
-PAGE = """{% extends 'index.html.j2' %}
-{% block html_head_js %}{% endblock %}
-{% block html_head_js_mermaidjs %}{% endblock %}
-{% block data_png scoped %}{% set alt = output | get_metadata('alt', 'image/png') %}
-{{ super() | replace('<img ', '<img alt="' ~ (alt | escape_html) ~ '" ', 1) if alt else super() }}
-{% endblock %}
-"""
 
 
 class RunError(RuntimeError):
@@ -74,6 +66,8 @@ def run(job: Job, timeout: int | None = None) -> dict[str, str]:
         _execute(job, stage, executed, timeout)
         scrub(job, stage, executed)
         if job.notebook.stem == REPORT:
+            from .report import render  # nbconvert is slow to import
+
             page = render(executed, "" if job.dataset == "Cora" else f" ({job.dataset})")
             (stage / job.report / "report.html").write_text(page, encoding="utf-8")
         files = sorted(path for path in stage.rglob("*") if path.is_file() and path != executed)
@@ -196,25 +190,6 @@ def settle(outputs: list["NotebookNode"], root: Path) -> list["NotebookNode"]:
         text["stderr"] = warnings.replace(f"{root}{os.sep}", "")
         settled += [new_output("stream", name=name, text=text[name]) for name in text if text[name].strip()]
     return settled
-
-
-def render(path: Path, suffix: str = "") -> str:
-    """An executed notebook as one page without its code.
-
-    The page's title is the notebook's `title` metadata or its first heading, followed by the suffix.
-    """
-    import nbformat
-    from nbconvert import HTMLExporter
-
-    nb = nbformat.read(path, as_version=4)
-    text = "\n".join(cell.source for cell in nb.cells if cell.cell_type == "markdown")
-    heading = re.search(r"^#+ +(.+?)\s*$", text, flags=re.M)
-    title = nb.metadata.get("title") or (heading[1] if heading else path.stem)
-    nb.metadata["title"] = title + suffix
-    exporter = HTMLExporter(
-        raw_template=PAGE, exclude_input=True, exclude_input_prompt=True, exclude_output_prompt=True
-    )
-    return exporter.from_notebook_node(nb)[0]
 
 
 def move(source: Path, target: Path) -> None:

@@ -60,7 +60,9 @@ def test_help_is_the_default_and_lists_every_target():
     listed = re.findall(r"^([a-z]+) +\S", shown.stdout, flags=re.MULTILINE)
     phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)[1].split()
     assert sorted(listed) == sorted(phony)
-    assert {"setup", "figures", "smoke", "report", "test", "lab", "data", "clean", "help"} == set(listed)
+    assert {"setup", "figures", "smoke", "report", "test", "bench", "lab", "data", "clean", "help"} == set(
+        listed
+    )
     assert ".cache" in shown.stdout
 
 

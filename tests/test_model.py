@@ -6,7 +6,7 @@ import torch_geometric
 from torch.nn.functional import cross_entropy
 
 from deadgcn.data import normalized_adjacency
-from deadgcn.model import GCN, _sparse_product
+from deadgcn.model import GCN, _sparse_product, _wide_sparse_product
 
 SEEDS = (3, 0, 7)
 
@@ -158,6 +158,11 @@ def test_sparse_product_ignores_what_the_memory_held(twin_adj):
         rubbish = torch.full((2, twin_adj.shape[0], 5), torch.nan)
         del rubbish  # its memory is likely to be given out again
         assert relative_error(_sparse_product(twin_adj, h), twin_adj.to_dense() @ h) < 1e-6
+
+
+def test_the_sparse_product_for_cuda_is_the_same_product(twin_adj):
+    h = torch.randn(3, twin_adj.shape[0], 5)
+    torch.testing.assert_close(_wide_sparse_product(twin_adj, h), _sparse_product(twin_adj, h))
 
 
 def test_dropout_drops_at_its_rate_in_training_only(twin, twin_adj):

@@ -5,7 +5,7 @@ import os
 import pytest
 from tiny_project import PARAMETERS, WRITE, call, contents, fake_data, write_file, write_notebook
 
-from deadgcn import execute, notebook
+from deadgcn import execute, notebook, report
 from deadgcn.notebook import Job
 
 NOISE = (
@@ -144,7 +144,7 @@ def test_the_report_becomes_a_page_without_code(tmp_path, monkeypatch):
     assert "require.min.js" not in page and "mermaid" not in page.split("</head>")[1]
     (stamp,) = (tmp_path / "build" / "stamps").glob("*/09_report.json")
     assert json.loads(stamp.read_text())["outputs"].keys() == made.keys()
-    again = notebook.render(tmp_path / "out" / "report/CiteSeer/notebooks/09_report.ipynb", " (CiteSeer)")
+    again = report.render(tmp_path / "out" / "report/CiteSeer/notebooks/09_report.ipynb", " (CiteSeer)")
     assert again == page
 
 
