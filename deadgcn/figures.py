@@ -114,7 +114,15 @@ def plot_vs_layer(
         # Powers of two, each labelled: matplotlib's own choice leaves one or two labels.
         ax.xaxis.set(major_locator=LogLocator(2, numticks=16), major_formatter="{x:g}")
         ax.minorticks_off()
-    _draw_runs_and_mean(ax, layers, "layer", quantities, hue, styles, log, marked)
+    for level, style in styles.items():
+        arm = layers[layers[hue] == level]
+        for quantity, look in _looks(style, quantities):
+            mean = summarize(arm, quantity, by="layer", log=log).sort_values("layer")
+            runs = arm.pivot(index="layer", columns="seed", values=quantity)
+            runs = runs.where(runs > 0) if log else runs
+            ax.plot(runs.index, runs, color=look["color"], linewidth=0.5, alpha=0.3, zorder=1)
+            marks = np.flatnonzero(mean["layer"].isin(marked)).tolist()
+            ax.plot(mean["layer"], mean["mean"], markevery=marks, linewidth=1.4, **look)
     return _finish(ax, "layer", quantities, hue, styles, None)
 
 
@@ -126,7 +134,7 @@ def plot_training_curves(
     ax: plt.Axes | None = None,
     chance: float | None = None,
 ) -> plt.Axes:
-    """Draw `y` against the epoch for one arm, a colour per depth: faint runs under their mean.
+    """Draw `y` against the epoch for one arm, a colour per depth: the mean with its 95 % interval.
 
     `method` may be left out where the table holds one arm only.
     """
@@ -137,7 +145,11 @@ def plot_training_curves(
     quantities, styles = _checked(epochs, y, "epoch", "num_layers")
     styles = {depth: style | {"marker": ""} for depth, style in styles.items()}
     ax = ax or plt.subplots(layout="constrained")[1]
-    _draw_runs_and_mean(ax, epochs, "epoch", quantities, "num_layers", styles, log=False, marked=[])
+    for depth, style in styles.items():
+        mean = summarize(epochs[epochs["num_layers"] == depth], y, by="epoch").sort_values("epoch")
+        band = {"color": style["color"], "alpha": 0.15, "linewidth": 0}
+        ax.fill_between(mean["epoch"], mean["low"], mean["high"], **band)
+        ax.plot(mean["epoch"], mean["mean"], linewidth=1.4, **style)
     return _finish(ax, "epoch", quantities, "num_layers", styles, chance)
 
 
@@ -214,18 +226,6 @@ def _looks(style: dict, quantities: list[str]) -> list[tuple[str, dict]]:
 def _words(column: str) -> str:
     stem = column.removesuffix("_last")
     return AXIS_LABELS.get(stem, stem.replace("_", " ")) + " after the last epoch" * (stem != column)
-
-
-def _draw_runs_and_mean(ax, table, x, quantities, hue, styles, log, marked) -> None:
-    for level, style in styles.items():
-        arm = table[table[hue] == level]
-        for quantity, look in _looks(style, quantities):
-            mean = summarize(arm, quantity, by=x, log=log).sort_values(x)
-            runs = arm.pivot(index=x, columns="seed", values=quantity)
-            runs = runs.where(runs > 0) if log else runs
-            ax.plot(runs.index, runs, color=look["color"], linewidth=0.5, alpha=0.3, zorder=1)
-            marks = np.flatnonzero(mean[x].isin(marked)).tolist()
-            ax.plot(mean[x], mean["mean"], markevery=marks, linewidth=1.4, **look)
 
 
 def _finish(ax, x, quantities, hue, styles, chance) -> plt.Axes:
