@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from deadgcn import data
 from deadgcn.data import DataUnavailableError, load_graph, normalized_adjacency
 
 
@@ -31,3 +32,16 @@ def cora():
         return load_graph("Cora")
     except DataUnavailableError as error:
         pytest.skip(f"needs Cora's raw files: {error}")
+
+
+@pytest.fixture
+def offline(tmp_path, monkeypatch):
+    """Neither the network nor the shared folder is seen: both are empty folders here."""
+    monkeypatch.setattr(data, "BASE_URL", (tmp_path / "server").as_uri())
+    monkeypatch.setattr(data, "SHARED", tmp_path / "shared")
+
+
+@pytest.fixture
+def root(tmp_path):
+    """An empty folder for raw data."""
+    return tmp_path / "data"

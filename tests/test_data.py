@@ -12,18 +12,7 @@ from deadgcn import data
 from deadgcn.data import DataError, load_graph, normalized_adjacency, resolve_dataset
 
 ON_DISK = (data.PROJECT / "data", data.SHARED)
-
-
-@pytest.fixture(autouse=True)
-def sources(tmp_path, monkeypatch):
-    """No test sees the network or the shared folder: both are empty folders here."""
-    monkeypatch.setattr(data, "BASE_URL", (tmp_path / "server").as_uri())
-    monkeypatch.setattr(data, "SHARED", tmp_path / "shared")
-
-
-@pytest.fixture
-def root(tmp_path):
-    return tmp_path / "data"
+pytestmark = pytest.mark.usefixtures("offline")
 
 
 def real_root(name, root):

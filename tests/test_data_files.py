@@ -15,18 +15,7 @@ from deadgcn import data
 from deadgcn.data import DataError, DataUnavailableError, load_graph, resolve_dataset
 
 CORA = [f"ind.cora.{part}" for part in data.RAW_PARTS]
-
-
-@pytest.fixture(autouse=True)
-def sources(tmp_path, monkeypatch):
-    """No test sees the network or the shared folder: both are empty folders here."""
-    monkeypatch.setattr(data, "BASE_URL", (tmp_path / "server").as_uri())
-    monkeypatch.setattr(data, "SHARED", tmp_path / "shared")
-
-
-@pytest.fixture
-def root(tmp_path):
-    return tmp_path / "data"
+pytestmark = pytest.mark.usefixtures("offline")
 
 
 @pytest.fixture
