@@ -55,6 +55,7 @@ def plan(notebooks: list[Path], files: list[Path], texts: list[str], output_dir:
         own = _params(folder.parent, path.stem)
         parameters.check_names(own, set(defaults[path]), f"{path.stem} does not know")
         given = parameters.resolve(defaults[path], [common, own, *told])
+        parameters.check_ranges(given)
         # Folders are ours to choose; what params/ says of them only repeats the notebook's defaults.
         chosen = {"output_dir", "input_dir"} - {name for layer in told for name in layer.values}
         given = {name: value for name, value in given.items() if name not in chosen}

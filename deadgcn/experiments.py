@@ -24,7 +24,10 @@ METHODS = {
 SEEDS_PER_CHUNK = 10  # runs side by side: seeds 0-9, 10-19, ...
 WORTH_A_PROCESS = 20_000  # layers x runs x epochs, about ten seconds: below this, starting workers costs more
 # Whoever changes one of these modules changes what a run's numbers may be: their text is part of the key.
-TRAINING_MODULES = ("config", "data", "model", "neurons", "smoothing", "stripping", "synthetic", "training")
+TRAINING_MODULES = (
+    *("__init__", "config", "data", "model", "neurons"),
+    *("smoothing", "stripping", "synthetic", "training"),
+)
 # Taken on import, as the code itself is: an edit counts from the next kernel on.
 SOURCES = hashlib.sha256(
     b"\0".join((Path(__file__).parent / f"{name}.py").read_bytes() for name in TRAINING_MODULES)

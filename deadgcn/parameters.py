@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
+from pydantic import ValidationError
+
+from .config import Config
 
 LEGAL = {bool: "true or false", int: "a whole number", float: "a number", str: "text", dict: "a mapping"}
 
@@ -116,6 +119,23 @@ def _finite_number(value: Any) -> float | None:
     except (ValueError, OverflowError):
         return None
     return number if math.isfinite(number) else None
+
+
+def check_ranges(given: dict[str, Any]) -> None:
+    """Raise ParameterError for a value that no run can have, before any is trained."""
+    if given.get("num_seeds", 1) < 1:
+        raise ParameterError(f"num_seeds must be at least 1, but {given['num_seeds']} was given")
+    depths = given.get("depths", [1])
+    if max(depths, default=0) < 1:
+        raise ParameterError(f"depths must hold a number above 0, but {depths} was given")
+    own = {name: value for name, value in given.items() if name in Config.model_fields if name != "dataset"}
+    for settings in (own, *({"num_layers": depth} for depth in depths)):
+        try:
+            Config(**settings)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name, value = ".".join(map(str, first["loc"])) or "the combination", first["input"]
+            raise ParameterError(f"{name}: {first['msg']}, but {value!r} was given") from error
 
 
 def check_names(settings: Settings, known: set[str], who: str) -> None:

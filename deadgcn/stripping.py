@@ -97,7 +97,7 @@ def strip_dead_neurons_(
                     weight.masked_fill_(chosen, 0.0)
                 else:
                     _replace_randomly_(weight, chosen, replacement, model.generators)
-            changed += mask.sum((0, 2, 3))
+            changed += (mask & (weights != 0) if replacement == "zero" else mask).sum((0, 2, 3))
     return changed
 
 

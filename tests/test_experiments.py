@@ -44,10 +44,6 @@ def test_arms_of_ones_own():
     assert (config.method, config.strip, config.amount, config.num_layers) == ("half", True, 0.5, 3)
 
 
-def test_no_method_is_a_prefix_of_another():
-    assert not [(a, b) for a in METHODS for b in METHODS if a != b and b.startswith(a + "_")]
-
-
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
@@ -197,7 +193,7 @@ def test_the_modules_in_the_key_are_those_that_training_imports():
         imports = [node.module or "" for tree in sources for node in tree if isinstance(node, ast.ImportFrom)]
         new = {module.removeprefix("deadgcn.") for module in imports if module.startswith("deadgcn.")}
         new -= found
-    assert set(TRAINING_MODULES) == found
+    assert set(TRAINING_MODULES) == found | {"__init__"}  # which sets the environment, and comes with each
 
 
 def test_results_do_not_depend_on_the_number_of_processes(monkeypatch):

@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from deadgcn import parameters
 from deadgcn.parameters import (
     ParameterError,
     Settings,
@@ -163,3 +164,24 @@ def test_later_layers_win_and_foreign_names_are_left_out():
     assert list(given) == ["epochs", "seeds", "lr"]
     with pytest.raises(ParameterError, match="own: lr must be a number"):
         resolve({"lr": 0.1}, [Settings("own", {"lr": "fast"})])
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"num_seeds": 0}, "num_seeds must be at least 1, but 0"),
+        ({"depths": [0]}, r"depths must hold a number above 0, but \[0\]"),
+        ({"depths": []}, r"depths must hold a number above 0, but \[\]"),
+        ({"depths": [5, -1]}, "num_layers.*but -1"),
+        ({"lr": -1.0}, "lr.*but -1.0"),
+        ({"epochs": 1}, "the combination.*epochs=1"),
+        ({"hidden_channels": 0}, "hidden_channels.*but 0"),
+    ],
+)
+def test_values_that_no_run_can_have_are_refused(given, message):
+    with pytest.raises(parameters.ParameterError, match=message):
+        parameters.check_ranges(given)
+
+
+def test_values_that_a_run_can_have_are_accepted():
+    parameters.check_ranges({"depths": [0, 5], "num_seeds": 1, "lr": 0.1, "dataset": "auto", "powers": [-1]})

@@ -94,6 +94,31 @@ def test_agrees_with_the_protocol_step_by_step(settings, twin):
         torch.testing.assert_close(result["best_state"][name], value, rtol=1e-3, atol=1e-5)
     last = (model(twin.x, twin.edge_index).argmax(1) == twin.y)[twin.test_mask].float().mean().item()
     assert result["run"]["test_acc_last"] == pytest.approx(last, abs=2.1 / twin.test_mask.sum().item())
+    check_measures(result, "last", model, twin)  # after the last strip
+    model.load_state_dict(best)
+    check_measures(result, "best", model, twin)  # before its epoch's strip
+
+
+def check_measures(result, stage, model, graph):
+    """The measures of every layer, taken from PyTorch Geometric's own network by their formulas."""
+    post, (source, target) = graph.x, graph.edge_index
+    with torch.no_grad():
+        for layer, conv in enumerate(model.convs):
+            post = model.act(conv(post, graph.edge_index))
+            x = post.double()
+            expected = {
+                "dead_fraction": (post == 0).all(0).double().mean(),
+                "zero_fraction": (post == 0).double().mean(),
+                "norm": x.norm(),
+                "dirichlet_energy": ((x[source] - x[target]).square().sum() / len(x)).sqrt(),
+                "distance_to_mean": (x - x.mean(0)).norm(),
+            }
+            for name, value in expected.items():
+                found = result["layers"][stage, name][layer]
+                assert found == pytest.approx(value.item(), rel=1e-3, abs=2e-3), (stage, name, layer)
+    for name in ("dead_fraction", "zero_fraction"):
+        mean = result["layers"][stage, name].mean()
+        assert result["run"][name + ("_last" if stage == "last" else "")] == pytest.approx(mean)
 
 
 def flat(result):
