@@ -18,6 +18,7 @@ import seaborn as sns
 from IPython.display import display
 from matplotlib import pyplot as plt
 from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator
+from PIL import Image
 
 from deadgcn.stats import summarize
 
@@ -40,9 +41,7 @@ AXIS_LABELS = {
     "num_layers": "number of graph convolutions",
     "test_acc": "test accuracy",
     "val_acc": "validation accuracy",
-    "best_epoch": "epoch of the best validation accuracy",
     "train_loss": "training loss",
-    "num_stripped": "weights stripped",
     "dirichlet_energy": "Dirichlet energy",
     "norm": "norm of the embeddings",
 }
@@ -183,8 +182,9 @@ def save_figure(fig: plt.Figure, name: str, data: pd.DataFrame, output_dir: str 
         png, pdf, csv = (Path(folder, f"{name}.{kind}") for kind in ("png", "pdf", "csv"))
         page = {"bbox_inches": "tight", "pad_inches": 0.04}
         fig.savefig(png, dpi=300, metadata={"Software": None}, **page)
-        undated = {"CreationDate": None, "Creator": None, "Producer": None}
-        fig.savefig(pdf, metadata=undated, **page)
+        with Image.open(png) as picture:  # drawings have few colours: a palette takes a third of the bytes
+            picture.convert("RGB").quantize(256).save(png, dpi=(300, 300), optimize=True)
+        fig.savefig(pdf, metadata=dict.fromkeys(("CreationDate", "Creator", "Producer")), **page)
         data.to_csv(csv, index=False, lineterminator="\n")
         for path in (csv, pdf, png):
             os.replace(path, output_dir / path.name)

@@ -1,8 +1,8 @@
 """R plain graph convolutional networks of any depth, side by side on one graph.
 
-Activations are ``[R, N, d]``, contiguous, so that every operation works on one run's block at a time: it fits
-the processor's cache, and a run's bits cannot depend on its neighbours. (They can at width 1, where the matrix
-library multiplies one run by another routine than many.)
+Activations are ``[R, N, d]``, contiguous, so that every operation works on one run's block at a time: it
+fits the processor's cache, and a run's bits cannot depend on its neighbours. (They can at width 1, where the
+matrix library multiplies one run by another routine than many.)
 """
 
 import math
