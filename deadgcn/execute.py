@@ -82,7 +82,7 @@ def choose_datasets(jobs: list[Job]) -> list[Job]:
 
 
 def _resolve_dataset(asked: str) -> str:
-    from .data import DataError, resolve_dataset  # imports torch: bad parameters are refused without it
+    from .data import DataError, resolve_dataset
 
     try:
         name = resolve_dataset(asked)

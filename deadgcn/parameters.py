@@ -128,7 +128,7 @@ def check_ranges(given: dict[str, Any]) -> None:
     depths = given.get("depths", [1])
     if max(depths, default=0) < 1:
         raise ParameterError(f"depths must hold a number above 0, but {depths} was given")
-    own = {name: value for name, value in given.items() if name in Config.model_fields if name != "dataset"}
+    own = {name: value for name, value in given.items() if name in Config.model_fields and name != "dataset"}
     for settings in (own, *({"num_layers": depth} for depth in depths)):
         try:
             Config(**settings)

@@ -43,7 +43,8 @@ class Tables:
     @classmethod
     def from_results(cls, configs: Sequence[Config], results: Sequence[dict]) -> "Tables":
         """Build the tables from what :func:`deadgcn.training.train` returned for each config."""
-        keys = [{name: getattr(config, name) for name in _key_columns(configs)} for config in configs]
+        columns = _key_columns(configs)
+        keys = [{name: getattr(config, name) for name in columns} for config in configs]
         pairs = list(zip(keys, results, strict=True))
         return cls(
             pd.DataFrame([{**key, **result["run"]} for key, result in pairs]),
