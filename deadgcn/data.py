@@ -139,6 +139,8 @@ def normalized_adjacency(edge_index: Tensor, num_nodes: int) -> Tensor:
     edge_index, weight = gcn_norm(edge_index, None, num_nodes)
     (row, col), weight = coalesce(edge_index, weight, num_nodes)  # gcn_norm puts the self-loops last
     starts = torch.bincount(row + 1, minlength=num_nodes + 1).cumsum(0)  # [N + 1]
+    # 32-bit indices, because the matrix library would otherwise make them so at every product.
+    starts, col = starts.int(), col.int()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta state", UserWarning)
         return torch.sparse_csr_tensor(starts, col, weight, (num_nodes, num_nodes), check_invariants=False)

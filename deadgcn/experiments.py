@@ -21,11 +21,13 @@ METHODS = {
     "ReLU + pruning": {"strip": True},
     "LeakyReLU": {"act": "leaky_relu"},
 }
-SEEDS_PER_CHUNK = 10  # runs side by side: seeds 0-9, 10-19, ...
+# Runs side by side: seeds 0-4, 5-9, ... More are no faster on a processor, need more memory and leave cores
+# idle at the end. A GPU wants many; how many is unmeasured, and 128 layers of these need 5 GB.
+SEEDS_PER_CHUNK = {"cpu": 5, "cuda": 100}
 WORTH_A_PROCESS = 20_000  # layers x runs x epochs, about ten seconds: below this, starting workers costs more
 # Whoever changes one of these modules changes what a run's numbers may be: their text is part of the key.
 TRAINING_MODULES = (
-    *("__init__", "config", "data", "model", "neurons"),
+    *("__init__", "config", "data", "engine", "model", "neurons"),
     *("smoothing", "stripping", "synthetic", "training"),
 )
 # Taken on import, as the code itself is: an edit counts from the next kernel on.
@@ -78,7 +80,8 @@ def run_grid(
         n_jobs: worker processes of one thread each; -1 is one per core. On CUDA everything runs in this one.
         cache: folder for finished runs (relative: below the project), or None for no cache. A run is found
             again by its settings, torch's version, the kind of device and the text of the modules that
-            training imports. The cache is trusted like the code: its entries are pickles.
+            training imports (on CUDA also by the seeds beside it, on which its last bits may depend there).
+            The cache is trusted like the code: its entries are pickles.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
     """
     configs = list(configs)
@@ -92,10 +95,10 @@ def run_grid(
         resolve_dataset(dataset)  # obtain and check the files once, before any worker starts
     memory = Memory(None if cache is None else PROJECT / cache, verbose=0, compress=1)
     recall = memory.cache(_recall, ignore=["results"])
-    keys = [_key(config, kind) for config in configs]
-    results = {key: found for key in keys if (found := _cached(recall, key)) is not None}
-    missing = {key: config for key, config in zip(keys, configs, strict=True) if key not in results}
-    chunks = _chunks(missing)
+    blocks = _blocks(configs, kind)
+    keys = {config: _key(config, kind, blocks) for config in configs}
+    results = {key: found for key in keys.values() if (found := _cached(recall, key)) is not None}
+    chunks = _chunks(blocks, keys, results, kind)
     jobs = 1 if kind == "cuda" else _useful_jobs(n_jobs, chunks)
     tasks = (delayed(_train_chunk)(n, list(chunk.values()), kind, SOURCES) for n, chunk in enumerate(chunks))
     with tqdm(total=sum(map(_cost, chunks)), disable=not chunks, **_PROGRESS) as progress:
@@ -105,7 +108,7 @@ def run_grid(
             results |= {key: recall(key, fresh) for key in fresh}
             progress.set_postfix_str(_describe(chunks[number]), refresh=False)
             progress.update(_cost(chunks[number]))
-    return Tables.from_results(configs, [results[key] for key in keys])
+    return Tables.from_results(configs, [results[keys[config]] for config in configs])
 
 
 _PROGRESS = {
@@ -132,18 +135,36 @@ def _cached(recall: Any, key: str) -> dict | None:
         return None
 
 
-def _key(config: Config, kind: str) -> str:
-    settings = config.model_dump(mode="json", exclude={"method"})
-    return json.dumps({**settings, "torch": torch.__version__, "device": kind, "sources": SOURCES})
+def _blocks(configs: Sequence[Config], kind: str) -> dict[tuple, dict[int, Config]]:
+    """Group by what may run side by side: settings and block of seeds -> seed -> config."""
+    blocks: dict[tuple, dict[int, Config]] = {}
+    for config in configs:
+        blocks.setdefault(_block(config, kind), {})[config.seed] = config
+    return blocks
 
 
-def _chunks(missing: dict[str, Config]) -> list[dict[str, Config]]:
-    """Group by settings and block of seeds; the costliest first, so that none is left over at the end."""
-    chunks: dict[tuple, dict[str, Config]] = {}
-    for key, config in missing.items():
-        settings = config.model_dump_json(exclude={"seed", "method"})
-        chunks.setdefault((settings, config.seed // SEEDS_PER_CHUNK), {})[key] = config
-    return sorted(chunks.values(), key=_cost, reverse=True)
+def _block(config: Config, kind: str) -> tuple[str, int]:
+    return config.model_dump_json(exclude={"seed", "method"}), config.seed // SEEDS_PER_CHUNK[kind]
+
+
+def _key(config: Config, kind: str, blocks: dict) -> str:
+    key = {**config.model_dump(mode="json", exclude={"method"}), "torch": torch.__version__, "device": kind}
+    if kind == "cuda":
+        key["beside"] = sorted(blocks[_block(config, kind)])
+    return json.dumps({**key, "sources": SOURCES})
+
+
+def _chunks(
+    blocks: dict[tuple, dict[int, Config]], keys: dict[Config, str], results: dict, kind: str
+) -> list[dict[str, Config]]:
+    """What is to be trained, key -> config; the costliest first, so that none is left over at the end."""
+    chunks = []
+    for block in blocks.values():
+        chunk = {keys[config]: config for config in block.values()}
+        missing = {key: config for key, config in chunk.items() if key not in results}
+        if missing:
+            chunks.append(chunk if kind == "cuda" else missing)  # there a block is always trained whole
+    return sorted(chunks, key=_cost, reverse=True)
 
 
 def _cost(chunk: Mapping[str, Config]) -> int:

@@ -1,18 +1,16 @@
 """R plain graph convolutional networks of any depth, side by side on one graph.
 
-Activations are ``[R, N, d]``, contiguous, so that every operation works on one run's block at a time: it
-fits the processor's cache, and a run's bits cannot depend on its neighbours. (They can at width 1, where the
-matrix library multiplies one run by another routine than many.)
+For autograd and measuring; the training loop makes the same passes by :class:`deadgcn.engine.Workspace`.
 """
 
 import math
-import warnings
 from collections.abc import Sequence
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+
+from deadgcn.engine import SparseFeatures, layer_backward_, layer_forward, to_csr
 
 SPARSE_BELOW = 0.25  # features with a smaller share of non-zeros are multiplied as a sparse matrix
 
@@ -100,35 +98,40 @@ class GCN(nn.Module):
             raise ValueError(
                 f"x must be [N, F] and adj [N, N], but {list(x.shape)} and {list(adj.shape)} came"
             )
-        h, transposed = self._features(x)
-        activations = []
-        for layer, weight in enumerate(self.weights):
-            bias = self.biases[layer] if len(self.biases) else None
-            post = _Layer.apply(h, transposed, weight, bias, adj, self.slope)  # [R, N, d]
-            activations.append(post)
-            h, transposed = self._drop(post, self.dropout), None
-        return _Layer.apply(h, transposed, self.head_weight, self.head_bias, None, 1.0), activations
+        h, activations = self.first_input(x), []
+        for layer in range(self.num_layers):
+            h = _Layer.apply(h, *self.convolution(layer), adj, self.slope)  # [R, N, d]
+            activations.append(h)
+            if (mask := self.dropout_mask(h, self.dropout)) is not None:
+                h = h * mask
+        return _Layer.apply(h, self.head_weight, self.head_bias, None, 1.0), activations
 
-    def _features(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return the first product's input: sparse ``[N, F]`` with its transpose, or ``[R, N, F]``."""
+    def convolution(self, layer: int) -> tuple[Tensor, Tensor | None]:
+        """Weights ``[R, d_out, d_in]`` and biases ``[R, d_out]`` (or None) of one hidden layer."""
+        return self.weights[layer], self.biases[layer] if len(self.biases) else None
+
+    def first_input(self, x: Tensor) -> Tensor | SparseFeatures:
+        """What the first layer multiplies: sparse features, kept for the next call, or ``[R, N, F]``."""
         if x.requires_grad or (self.training and self.input_dropout):
-            return self._drop(x.to_dense().expand(len(self.seeds), *x.shape), self.input_dropout), None
+            h = x.to_dense().expand(len(self.seeds), *x.shape)
+            mask = self.dropout_mask(h, self.input_dropout)
+            return h if mask is None else h * mask
         cache = self._features_cache
         if cache is None or cache[0] is not x or cache[1] != x._version:
             dense = x.detach().to_dense()
             if dense.count_nonzero() < SPARSE_BELOW * dense.numel():
-                features = _to_csr(dense), _to_csr(dense.T)
+                features = SparseFeatures(to_csr(dense), to_csr(dense.T))
             else:
-                features = dense.expand(len(self.seeds), *x.shape), None
+                features = dense.expand(len(self.seeds), *x.shape)
             self._features_cache = cache = (x, x._version, features)
         return cache[2]
 
-    def _drop(self, h: Tensor, p: float) -> Tensor:
-        """Dropout of ``[R, N, d]``, each run's mask from its own generator."""
+    def dropout_mask(self, h: Tensor, p: float) -> Tensor | None:
+        """What dropout multiplies ``[R, N, d]`` by, each run's from its own generator; None for 1."""
         if not (self.training and p):
-            return h
+            return None
         masks = [torch.empty(h.shape[1:]).bernoulli_(1 - p, generator=g) for g in self.generators]
-        return h * torch.stack(masks).to(h).div_(1 - p)
+        return torch.stack(masks).to(h).div_(1 - p)
 
     def run_state_dict(self, run: int) -> dict[str, Tensor]:
         """Copies of one run's parameters under the names of ``torch_geometric.nn.GCN(..., jk="last")``."""
@@ -156,62 +159,20 @@ class GCN(nn.Module):
 
 
 class _Layer(torch.autograd.Function):
-    """``act(Â h Wᵀ + b)`` for all runs; without ``adj`` a linear layer. Keeps only its input and output.
-
-    ``h`` is ``[R, N, d_in]``, or features shared by all runs as a sparse ``[N, d_in]`` with its transpose.
-    """
+    """One layer of all runs for autograd. Keeps only its input and output."""
 
     @staticmethod
-    def forward(ctx, h, transposed, weight, bias, adj, slope):
-        if transposed is None:
-            post = torch.bmm(h, weight.mT)  # [R, N, d_out]
-        else:
-            post = _sparse_product(h, weight.mT.contiguous())  # [R, N, d_out]
-        if adj is not None:
-            post = _sparse_product(adj, post)
-        if bias is not None:
-            post += bias[:, None]
-        if slope != 1:
-            post = post.relu_() if slope == 0 else F.leaky_relu_(post, slope)
-        ctx.save_for_backward(h, transposed, weight, adj, post)
+    def forward(ctx, h, weight, bias, adj, slope):
+        post = layer_forward(h, weight, bias, adj, slope)
+        ctx.features = h if isinstance(h, SparseFeatures) else None
+        ctx.save_for_backward(None if ctx.features else h, weight, adj, post)
         ctx.slope, ctx.has_bias = slope, bias is not None
         return post
 
     @staticmethod
     def backward(ctx, grad):
-        h, transposed, weight, adj, post = ctx.saved_tensors
-        if ctx.slope == 0:
-            grad = torch.ops.aten.threshold_backward(grad, post, 0)
-        elif ctx.slope != 1:
-            grad = torch.ops.aten.leaky_relu_backward(grad, post, ctx.slope, True)
-        grad_bias = grad.sum(1) if ctx.has_bias else None  # [R, d_out]
-        if adj is not None:
-            grad = _sparse_product(adj, grad)  # Â is symmetric: no transpose
-        if transposed is None:
-            grad_weight = torch.bmm(grad.mT, h)  # [R, d_out, d_in]
-        else:
-            grad_weight = _sparse_product(transposed, grad).mT
-        grad_h = torch.bmm(grad, weight) if ctx.needs_input_grad[0] else None  # [R, N, d_in]
-        return grad_h, None, grad_weight, grad_bias, None, None
-
-
-def _to_csr(dense: Tensor) -> Tensor:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Sparse (CSR tensor support|invariant checks)", UserWarning)
-        return dense.to_sparse_csr()
-
-
-def _sparse_product(matrix: Tensor, h: Tensor) -> Tensor:
-    """Product of one sparse CSR matrix ``[n, m]`` with every run's ``h``, ``[R, m, d] -> [R, n, d]``."""
-    if h.is_cuda:  # there, starting a kernel for each run would cost more than the copies of a wide product
-        return _wide_sparse_product(matrix, h)
-    out = h.new_empty(h.shape[0], matrix.shape[0], h.shape[2])  # [R, n, d]
-    for source, target in zip(h.contiguous(), out, strict=True):
-        torch.addmm(target, matrix, source, beta=0, out=target)  # beta=0: no zero-filling
-    return out
-
-
-def _wide_sparse_product(matrix: Tensor, h: Tensor) -> Tensor:
-    """The same as one product of width R * d, whose bits may depend on R."""
-    wide = matrix @ h.transpose(0, 1).reshape(h.shape[1], -1)  # [n, R * d]
-    return wide.view(-1, h.shape[0], h.shape[2]).transpose(0, 1).contiguous()  # [R, n, d]
+        h, weight, adj, post = ctx.saved_tensors
+        h = ctx.features or h
+        product, of_weight, of_bias = layer_backward_(grad.clone(), h, adj, post, ctx.slope)
+        of_h = torch.bmm(product, weight) if ctx.needs_input_grad[0] else None  # [R, N, d_in]
+        return of_h, of_weight, of_bias if ctx.has_bias else None, None, None

@@ -51,6 +51,8 @@ def stripping_mask(
             f"dead must be boolean of shape {tuple(weight.shape[:-1])} to go with weight of shape "
             f"{tuple(weight.shape)}, but {dead.dtype} of shape {tuple(dead.shape)} was passed"
         )
+    if weight.is_cuda:  # picking rows would make the processor wait for the GPU to count them
+        return _most_negative(weight, amount, among, rounding) & dead[..., None]
     mask = torch.zeros_like(weight, dtype=torch.bool)
     rows = weight[dead]  # [n, d_in]: only the dead neurons' weights are sorted
     if rows.numel():
@@ -88,10 +90,11 @@ def strip_dead_neurons_(
         for group in (layers[:1], layers[1:]):  # the first layer is as wide as the features, the others alike
             if not group:
                 continue
-            weights, neurons = (torch.stack(tensors) for tensors in zip(*group, strict=True))
-            mask = stripping_mask(weights, neurons, amount, among, rounding)  # [layers, R, d_out, d_in]
-            if not mask.any():  # weights that nobody touches keep the graph of their last forward valid
+            neurons = torch.stack([mask for _, mask in group])  # [layers, R, d_out]
+            if not neurons.is_cuda and not neurons.any():
                 continue
+            weights = torch.stack([weight for weight, _ in group])
+            mask = stripping_mask(weights, neurons, amount, among, rounding)  # [layers, R, d_out, d_in]
             for (weight, _), chosen in zip(group, mask, strict=True):
                 if replacement == "zero":
                     weight.masked_fill_(chosen, 0.0)
@@ -102,14 +105,14 @@ def strip_dead_neurons_(
 
 
 def _most_negative(rows: Tensor, amount: float, among: str, rounding: str) -> Tensor:
-    """True for each row's chosen weights, ``[n, d_in] -> [n, d_in]``."""
+    """True for each row's chosen weights, ``[..., d_in] -> [..., d_in]``."""
     ranks = torch.arange(rows.shape[-1], device=rows.device)
     candidate = rows < 0 if among == "negative" else torch.ones_like(rows, dtype=torch.bool)
-    candidates = candidate.sum(-1, keepdim=True)  # [n, 1]
+    candidates = candidate.sum(-1, keepdim=True)  # [..., 1]
     # Rounded at 1e-9 first: 0.29 * 100 is 28.999999999999996 in binary, and is meant to be 29.
     share = torch.round(candidates.double() * amount, decimals=9)
     number = (share.floor() if rounding == "floor" else share.ceil()).clamp(min=1)
-    chosen = ranks < torch.minimum(number, candidates)  # [n, d_in], by rank
+    chosen = ranks < torch.minimum(number, candidates)  # [..., d_in], by rank
     return torch.zeros_like(chosen).scatter_(-1, rows.argsort(dim=-1, stable=True), chosen)
 
 

@@ -9,12 +9,15 @@ from collections.abc import Sequence
 from functools import cache
 
 import torch
+from scipy.sparse.csgraph import reverse_cuthill_mckee
 from torch import Tensor
 from torch.nn import functional as F
 from torch_geometric.data import Data
+from torch_geometric.utils import to_scipy_sparse_matrix
 
 from deadgcn.config import Config
 from deadgcn.data import load_graph, normalized_adjacency
+from deadgcn.engine import Workspace
 from deadgcn.model import GCN
 from deadgcn.neurons import dead_fraction, dead_mask, zero_fraction
 from deadgcn.smoothing import dirichlet_energy, distance_to_mean, frobenius_norm
@@ -25,6 +28,7 @@ from deadgcn.stripping import strip_dead_neurons_
 ALIGNMENT = 64
 
 
+@torch.no_grad()  # the backward pass is the engine's own
 def train(configs: Sequence[Config], graph: Data | None = None, device: str = "auto") -> list[dict]:
     """Train runs side by side.
 
@@ -47,12 +51,13 @@ def train(configs: Sequence[Config], graph: Data | None = None, device: str = "a
     device = resolve_device(device)
     graph, adj = _prepared(config.dataset, device) if graph is None else _on_device(graph, device)
     model = _build(configs, graph).to(device)
-    values, gradients = _flatten_(model)  # [R, P]
-    init = _measure(model, graph, adj, config)
-    history, best, best_epoch = _loop(model, values, gradients, graph, adj, config)
-    last = _measure(model, graph, adj, config)
-    values.detach().copy_(best)
-    stages = {"init": init, "best": _measure(model, graph, adj, config), "last": last}
+    values = _flatten_(model)  # [R, P]
+    passes = Workspace(model, graph.x, adj)
+    init = _measure(passes, graph, config)
+    history, best, best_epoch = _loop(passes, values, graph, config)
+    last = _measure(passes, graph, config)
+    values.copy_(best)
+    stages = {"init": init, "best": _measure(passes, graph, config), "last": last}
     return [_result(run, model, history, stages, best_epoch) for run in range(len(configs))]
 
 
@@ -88,8 +93,12 @@ def _prepared(dataset: str, device: torch.device) -> tuple[Data, Tensor]:
 
 
 def _on_device(graph: Data, device: torch.device) -> tuple[Data, Tensor]:
+    # Neighbours near each other in memory make the sparse product faster; no result names a node.
+    links = to_scipy_sparse_matrix(graph.edge_index, num_nodes=graph.num_nodes).tocsr()
+    order = reverse_cuthill_mckee(links, symmetric_mode=True).astype("int64")
+    graph = graph.subgraph(torch.from_numpy(order))
     adj = normalized_adjacency(graph.edge_index, graph.num_nodes)
-    return graph.clone().to(device), adj.to(device)
+    return graph.to(device), adj.to(device)
 
 
 def _build(configs: Sequence[Config], graph: Data) -> GCN:
@@ -108,60 +117,65 @@ def _build(configs: Sequence[Config], graph: Data) -> GCN:
     )
 
 
-def _flatten_(model: GCN) -> tuple[Tensor, list[Tensor]]:
-    """Move all parameters into one tensor ``[R, P]``, of which they become views.
+def _flatten_(model: GCN) -> Tensor:
+    """Move all parameters into one tensor ``[R, P]``, of which they become views, and return it.
 
     The optimiser then takes one step for everything, and keeping the best state is one operation.
-    Returns that tensor, with a gradient, and views of the gradient in the parameters' shapes.
     """
     parameters = list(model.parameters())  # each [R, ...]
     flat = torch.cat([p.detach().flatten(1) for p in parameters], dim=1)
     flat = F.pad(flat, (0, -flat.shape[1] % ALIGNMENT))
-    gradient = torch.zeros_like(flat)
-    views, start = [], 0
-    for parameter in parameters:
-        columns = slice(start, start + parameter[0].numel())
-        views.append(gradient[:, columns].unflatten(1, parameter.shape[1:]))
-        parameter.data = flat[:, columns].unflatten(1, parameter.shape[1:])
-        start = columns.stop
-    flat.grad = gradient
-    return flat.requires_grad_(), views
+    flat.grad = torch.zeros_like(flat)
+    for parameter, view in zip(parameters, _views(flat, parameters), strict=True):
+        parameter.data = view
+    return flat
+
+
+def _views(flat: Tensor, parameters: Sequence[Tensor]) -> list[Tensor]:
+    """Views of ``flat [R, P]`` in the shapes of the parameters, each ``[R, ...]``."""
+    sizes = [parameter[0].numel() for parameter in parameters]
+    parts = flat[:, : sum(sizes)].split(sizes, dim=1)
+    return [part.unflatten(1, p.shape[1:]) for part, p in zip(parts, parameters, strict=True)]
 
 
 def _loop(
-    model: GCN, values: Tensor, gradients: list[Tensor], graph: Data, adj: Tensor, config: Config
+    passes: Workspace, values: Tensor, graph: Data, config: Config
 ) -> tuple[dict[str, Tensor], Tensor, Tensor]:
     """Train in place; return histories ``[epochs, R]``, the best parameters ``[R, P]`` and their epochs."""
-    parameters = list(model.parameters())
+    model = passes.model
+    gradients = _views(values.grad, list(model.parameters()))
     optimizer = torch.optim.Adam([values], lr=config.lr, weight_decay=config.weight_decay, fused=True)
     train_nodes, val_nodes = _nodes(graph.train_mask), _nodes(graph.val_mask)
     has_dropout = bool(config.dropout or config.input_dropout)
-    best, best_acc = values.detach().clone(), values.new_full((len(values),), -1.0)  # [R, P], [R]
+    best, best_acc = values.clone(), values.new_full((len(values),), -1.0)  # [R, P], [R]
     best_epoch = torch.zeros_like(best_acc, dtype=torch.int64)
     history, logits = [], None
     for epoch in range(config.epochs):
         if logits is None:
-            logits = model.train()(graph.x, adj)[0]
-        losses = _losses(logits, graph.y, train_nodes)  # [R]
-        for view, gradient in zip(gradients, torch.autograd.grad(losses.sum(), parameters), strict=True):
+            model.train()
+            logits = passes.forward()
+        losses, of_logits = _losses(logits[:, train_nodes], graph.y[train_nodes])  # [R], [R, n, C]
+        for view, gradient in zip(gradients, passes.backward(of_logits, train_nodes), strict=True):
             view.copy_(gradient)
         optimizer.step()
 
-        with torch.set_grad_enabled(not has_dropout):
-            logits, activations = model.train(not has_dropout)(graph.x, adj)
+        model.eval()
+        logits = passes.forward()
         acc = _accuracy(logits, graph.y, val_nodes)  # [R]
-        dead = [dead_mask(post.detach(), config.dead_threshold) for post in activations]  # L times [R, d]
+        dead = [dead_mask(post, config.dead_threshold) for post in passes.activations]  # L times [R, d]
         stripped = torch.zeros_like(best_epoch)  # [R]
+        other_pass = has_dropout  # whether the next epoch needs a forward pass of its own
         if config.counts(epoch):
             improved = acc > best_acc
             best_acc, best_epoch = acc.where(improved, best_acc), best_epoch.masked_fill(improved, epoch)
-            best = values.detach().where(improved[:, None], best)
+            torch.where(improved[:, None], values, best, out=best)
             if config.strip:
-                stripped = _strip_(model, activations, dead, val_nodes, config)
-        del activations
-        if has_dropout or stripped.any():
-            logits = None  # the weights or the masks are others now: the next epoch needs its own forward
-        history.append((losses.detach(), acc, _mean_over_layers(dead, like=acc), stripped))
+                stripped = _strip_(passes, dead, val_nodes, config)
+                # Asking a GPU whether anything was stripped would make the processor wait for it.
+                other_pass = other_pass or stripped.is_cuda or bool(stripped.any())
+        if other_pass:
+            logits = None
+        history.append((losses, acc, _mean_over_layers(dead, like=acc), stripped))
     names = ("train_loss", "val_acc", "dead_fraction", "num_stripped")
     columns = zip(*history, strict=True)
     return {n: torch.stack(c) for n, c in zip(names, columns, strict=True)}, best, best_epoch
@@ -176,11 +190,12 @@ def _mean_over_layers(dead: list[Tensor], like: Tensor) -> Tensor:
     return torch.stack(dead).double().mean((0, 2)) if dead else torch.full_like(like, torch.nan).double()
 
 
-def _losses(logits: Tensor, y: Tensor, nodes: Tensor) -> Tensor:
-    """Mean cross-entropy of each run on the given nodes, ``[R]``."""
-    runs = len(logits)
-    losses = F.cross_entropy(logits[:, nodes].flatten(0, 1), y[nodes].repeat(runs), reduction="none")
-    return losses.view(runs, -1).mean(1)
+def _losses(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean cross-entropy ``[R]`` of logits ``[R, n, C]`` with labels ``[n]``, and its gradient."""
+    log_p = logits.log_softmax(-1)
+    target = F.one_hot(y, logits.shape[-1]).to(log_p)  # [n, C]
+    losses = -(log_p * target).sum(-1).mean(-1)
+    return losses, (log_p.exp() - target) / len(y)
 
 
 def _accuracy(logits: Tensor, y: Tensor, nodes: Tensor) -> Tensor:
@@ -188,17 +203,17 @@ def _accuracy(logits: Tensor, y: Tensor, nodes: Tensor) -> Tensor:
     return (logits[:, nodes].argmax(-1) == y[nodes]).float().mean(-1)
 
 
-def _strip_(model: GCN, activations: list, dead: list, val_nodes: Tensor, config: Config) -> Tensor:
+def _strip_(passes: Workspace, dead: list[Tensor], val_nodes: Tensor, config: Config) -> Tensor:
     if config.death_nodes == "val":
-        dead = [dead_mask(post.detach()[:, val_nodes], config.dead_threshold) for post in activations]
+        dead = [dead_mask(post[:, val_nodes], config.dead_threshold) for post in passes.activations]
     options = (config.amount, config.among, config.rounding, config.replacement)
-    return strip_dead_neurons_(model, dead, *options)
+    return strip_dead_neurons_(passes.model, dead, *options)
 
 
-@torch.no_grad()
-def _measure(model: GCN, graph: Data, adj: Tensor, config: Config) -> dict:
+def _measure(passes: Workspace, graph: Data, config: Config) -> dict:
     """Evaluate the present weights: accuracies ``[R]``, and for each measure of a layer ``[R, L]``."""
-    logits, activations = model.eval()(graph.x, adj)
+    passes.model.eval()
+    logits = passes.forward()
     measures = {
         "dirichlet_energy": lambda post: dirichlet_energy(post, graph.edge_index),
         "distance_to_mean": distance_to_mean,
@@ -211,7 +226,7 @@ def _measure(model: GCN, graph: Data, adj: Tensor, config: Config) -> dict:
         "test_acc": _accuracy(logits, graph.y, _nodes(graph.test_mask)),
         "val_acc": _accuracy(logits, graph.y, _nodes(graph.val_mask)),
         "layers": {
-            name: torch.cat([measure(post)[:, None] for post in activations] or none, 1).cpu().numpy()
+            name: torch.cat([measure(post)[:, None] for post in passes.activations] or none, 1).cpu().numpy()
             for name, measure in measures.items()
         },
     }

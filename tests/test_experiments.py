@@ -147,11 +147,41 @@ def test_only_what_is_new_is_trained(tmp_path, trained):
     again = run_grid(grid(["ReLU"], num_layers=[2], seed=range(3), **SMALL), cache=tmp_path)
     assert len(trained) == 1
     assert_same(first, again)
-    run_grid(grid(["ReLU"], num_layers=[3, 2], seed=range(5), **SMALL), cache=tmp_path)
-    assert trained[1:] == [[0, 1, 2, 3, 4], [3, 4]]
+    run_grid(grid(["ReLU"], num_layers=[3, 2], seed=range(4), **SMALL), cache=tmp_path)
+    assert trained[1:] == [[0, 1, 2, 3], [3]]
     more = run_grid(grid(["ReLU"], num_layers=[2], seed=range(12), **SMALL), cache=tmp_path)
-    assert sorted(trained[3:]) == [[5, 6, 7, 8, 9], [10, 11]]  # blocks of ten seeds, whatever is asked for
+    assert sorted(trained[3:]) == [[4], [5, 6, 7, 8, 9], [10, 11]]  # blocks of five, whatever is asked for
     assert_same(more, run_grid(more.configs, cache=None))
+
+
+def test_on_cuda_a_run_is_known_by_those_beside_it():
+    def chunks(seeds, kind, known=()):
+        configs = grid(["ReLU", "ReLU + pruning"], seed=seeds, **SMALL)
+        blocks = experiments._blocks(configs, kind)
+        keys = {config: experiments._key(config, kind, blocks) for config in configs}
+        results = {keys[config]: {} for config in configs if config.seed in known}
+        return keys, [
+            [c.seed for c in chunk.values()] for chunk in experiments._chunks(blocks, keys, results, kind)
+        ]
+
+    few, many = chunks(range(3), "cuda")[0], chunks(range(4), "cuda")[0]
+    assert not set(few.values()) & set(many.values())
+    assert set(chunks(range(3), "cpu")[0].values()) < set(chunks(range(4), "cpu")[0].values())
+    assert chunks(range(150), "cuda")[1] == 2 * [list(range(100))] + 2 * [list(range(100, 150))]
+    assert chunks(range(4), "cuda", known=[1])[1] == 2 * [[0, 1, 2, 3]]  # a block is trained whole
+    assert chunks(range(4), "cpu", known=[1])[1] == 2 * [[0, 2, 3]]
+
+
+def test_workers_compute_with_one_thread():
+    with joblib.Parallel(n_jobs=2) as pool:
+        threads = pool(joblib.delayed(threads_after_training)(seed) for seed in range(2))
+    assert threads == [1, 1]
+
+
+def threads_after_training(seed):
+    torch.set_num_threads(2)  # whatever the worker was started with
+    experiments.train([Config(seed=seed, num_layers=1, **SMALL)], device="cpu")
+    return torch.get_num_threads()
 
 
 def test_a_label_retrains_nothing_and_a_setting_does(tmp_path, trained):

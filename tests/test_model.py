@@ -6,7 +6,8 @@ import torch_geometric
 from torch.nn.functional import cross_entropy
 
 from deadgcn.data import normalized_adjacency
-from deadgcn.model import GCN, _sparse_product, _wide_sparse_product
+from deadgcn.engine import sparse_product, wide_sparse_product
+from deadgcn.model import GCN
 
 SEEDS = (3, 0, 7)
 
@@ -157,21 +158,21 @@ def test_sparse_product_ignores_what_the_memory_held(twin_adj):
     for _ in range(5):
         rubbish = torch.full((2, twin_adj.shape[0], 5), torch.nan)
         del rubbish  # its memory is likely to be given out again
-        assert relative_error(_sparse_product(twin_adj, h), twin_adj.to_dense() @ h) < 1e-6
+        assert relative_error(sparse_product(twin_adj, h), twin_adj.to_dense() @ h) < 1e-6
 
 
 def test_the_sparse_product_for_cuda_is_the_same_product(twin_adj):
     h = torch.randn(3, twin_adj.shape[0], 5)
-    torch.testing.assert_close(_wide_sparse_product(twin_adj, h), _sparse_product(twin_adj, h))
+    torch.testing.assert_close(wide_sparse_product(twin_adj, h), sparse_product(twin_adj, h))
 
 
 def test_dropout_drops_at_its_rate_in_training_only(twin, twin_adj):
     model = GCN(twin.num_features, 64, 7, 1, dropout=0.4)
-    h = torch.ones(1, 500, 64)
-    dropped = model._drop(h, 0.4)
-    assert dropped.unique().tolist() == pytest.approx([0, 1 / 0.6])
-    assert (dropped == 0).double().mean().item() == pytest.approx(0.4, abs=0.01)
-    assert torch.equal(model.eval()._drop(h, 0.4), h)
+    mask = model.dropout_mask(torch.empty(1, 500, 64), 0.4)
+    assert mask.unique().tolist() == pytest.approx([0, 1 / 0.6])
+    assert (mask == 0).double().mean().item() == pytest.approx(0.4, abs=0.01)
+    assert model.dropout_mask(mask, 0.0) is None
+    assert model.eval().dropout_mask(mask, 0.4) is None
 
 
 def test_dropout_draws_from_each_runs_own_generator(twin, twin_adj):

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from deadgcn.model import GCN
-from deadgcn.stripping import strip_dead_neurons_, stripping_mask
+from deadgcn.stripping import _most_negative, strip_dead_neurons_, stripping_mask
 
 
 def literal_mask(weight, dead, amount, among, rounding):
@@ -37,6 +37,8 @@ def test_agrees_with_a_literal_loop(amount, among, rounding):
         for w, d in zip(weight, dead, strict=True)
     ]
     assert stripping_mask(weight, dead, amount, among, rounding).tolist() == expected
+    every_row = _most_negative(weight, amount, among, rounding)  # the way without picking rows, for CUDA
+    assert (every_row & dead[..., None]).tolist() == expected
 
 
 @pytest.mark.parametrize(

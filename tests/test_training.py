@@ -1,4 +1,5 @@
 import copy
+import warnings
 
 import numpy as np
 import pytest
@@ -216,11 +217,39 @@ def test_asking_for_cuda_without_one_is_an_error():
         resolve_device("cuda")
 
 
-@pytest.mark.skipif(
-    not torch.cuda.is_available(),
-    reason="needs a CUDA device; the code path is the CPU's but for one product",
-)
-def test_cuda_agrees_with_the_cpu(twin):
-    config = Config(num_layers=3, epochs=5, strip=True)
-    (cpu,), (cuda,) = train([config], twin, "cpu"), train([config], twin, "cuda")
-    np.testing.assert_allclose(cpu["epochs"]["train_loss"], cuda["epochs"]["train_loss"], rtol=1e-3)
+NEEDS_CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+
+
+@NEEDS_CUDA
+@pytest.mark.parametrize("settings", [{}, {"strip": True}, {"act": "leaky_relu"}], ids=str)
+def test_cuda_agrees_with_the_cpu(settings, twin):
+    configs = [Config(num_layers=3, epochs=5, seed=seed, **settings) for seed in range(3)]
+    for cpu, cuda in zip(train(configs, twin, "cpu"), train(configs, twin, "cuda"), strict=True):
+        for name in ("train_loss", "val_acc", "dead_fraction"):
+            np.testing.assert_allclose(cpu["epochs"][name], cuda["epochs"][name], rtol=1e-3, atol=0.01)
+
+
+@NEEDS_CUDA
+@pytest.mark.parametrize("strip", [False, True])
+def test_no_epoch_waits_for_the_gpu(strip, twin):
+    def waits(epochs):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            torch.cuda.set_sync_debug_mode("warn")
+            train([Config(num_layers=3, epochs=epochs, strip=strip)], twin, "cuda")
+            torch.cuda.set_sync_debug_mode("default")
+        return sum("synchroniz" in str(warning.message) for warning in caught)
+
+    waits(2)
+    assert waits(4) == waits(8)
+
+
+def test_the_order_of_the_nodes_does_not_matter(twin):
+    config = Config(num_layers=3, epochs=5, hidden_channels=8)
+    order = torch.randperm(twin.num_nodes, generator=torch.Generator().manual_seed(0))
+    (result,), (shuffled,) = train([config], twin), train([config], twin.subgraph(order))
+    assert not torch.equal(twin.x, twin.subgraph(order).x)
+    for name in ("train_loss", "val_acc", "dead_fraction"):
+        np.testing.assert_allclose(result["epochs"][name], shuffled["epochs"][name], rtol=1e-3, atol=0.01)
+    for key, values in result["layers"].items():
+        np.testing.assert_allclose(values, shuffled["layers"][key], rtol=1e-2, atol=1e-3)

@@ -1,0 +1,178 @@
+"""The arithmetic of all runs' networks, forward and backward by hand, in memory that is allocated once.
+
+Everything is ``[R, N, d]``, contiguous, so that every operation works on one run's block at a time: it fits
+the processor's cache, and a run's bits cannot depend on its neighbours. (They can at width 1, where the
+matrix library multiplies one run by another routine than many.)
+"""
+
+import warnings
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+if TYPE_CHECKING:
+    from deadgcn.model import GCN
+
+
+class SparseFeatures(NamedTuple):
+    """Features that all runs share, with their transpose for the backward pass."""
+
+    matrix: Tensor  # CSR [N, F]
+    transposed: Tensor  # CSR [F, N]
+
+
+class Workspace:
+    """Forward and backward passes of a model's runs on one graph, always in the same memory.
+
+    The numbers are those of ``model(x, adj)`` and autograd, which allocate every activation anew. The
+    weights are read at each pass, so they may change in between.
+
+    Args:
+        model: R runs.
+        x, adj: as for :meth:`GCN.forward`.
+
+    Attributes:
+        activations: L tensors ``[R, N, d]``, the post-activations of the last forward pass.
+    """
+
+    def __init__(self, model: "GCN", x: Tensor, adj: Tensor) -> None:
+        self.model, self.x, self.adj = model, x, adj
+        width = model.weights[0].shape[1] if model.num_layers else 0
+        # Two more than the activations are enough for everything between the layers.
+        self._product, self._down, *self.activations = (
+            model.head_weight.new_empty(len(model.seeds), len(x), width) for _ in range(2 + model.num_layers)
+        )
+        self._inputs: list[Tensor | SparseFeatures] = []  # of each layer and the head
+        self._masks: list[Tensor | None] = []  # dropout of each activation
+
+    @torch.no_grad()
+    def forward(self) -> Tensor:
+        """Return the logits ``[R, N, C]``, with dropout if the model is in training mode."""
+        model, h = self.model, self.model.first_input(self.x)
+        self._inputs, self._masks = [h], []
+        for layer, post in enumerate(self.activations):
+            layer_forward(h, *model.convolution(layer), self.adj, model.slope, self._product, post)
+            mask = model.dropout_mask(post, model.dropout)
+            h = post if mask is None else post * mask  # [R, N, d]
+            self._inputs.append(h)
+            self._masks.append(mask)
+        return layer_forward(h, model.head_weight, model.head_bias)
+
+    @torch.no_grad()
+    def backward(self, grad: Tensor, nodes: Tensor) -> list[Tensor]:
+        """Return the gradients of ``model.parameters()`` at the weights of the last forward pass.
+
+        Args:
+            grad: gradient of n nodes' logits, ``[R, n, C]``; that of all others is 0.
+            nodes: those nodes, ``[n]``.
+        """
+        model, h = self.model, self._inputs[-1]
+        if isinstance(h, SparseFeatures):  # depth 0
+            everywhere = grad.new_zeros(len(grad), len(self.x), grad.shape[2]).index_copy_(1, nodes, grad)
+            return [sparse_product(h.transposed, everywhere).mT, grad.sum(1)]
+        head = [torch.bmm(grad.mT, h[:, nodes]), grad.sum(1)]  # [R, C, d], [R, C]
+        if not self.activations:
+            return head
+        down = self._down.zero_().index_copy_(1, nodes, torch.bmm(grad, model.head_weight))  # [R, N, d]
+        weights, biases = [], []
+        for layer in reversed(range(model.num_layers)):
+            if (mask := self._masks[layer]) is not None:
+                down *= mask
+            h, post = self._inputs[layer], self.activations[layer]
+            product, weight, bias = layer_backward_(down, h, self.adj, post, model.slope, self._product)
+            weights.insert(0, weight)
+            biases.insert(0, bias)
+            if layer > 0:
+                torch.bmm(product, model.weights[layer], out=down)
+        return [*head, *weights, *(biases if len(model.biases) else [])]
+
+
+def layer_forward(
+    h: Tensor | SparseFeatures,
+    weight: Tensor,
+    bias: Tensor | None,
+    adj: Tensor | None = None,
+    slope: float = 1.0,
+    product: Tensor | None = None,
+    out: Tensor | None = None,
+) -> Tensor:
+    """Return ``act(Â h Wᵀ + b)`` of all runs, ``[R, N, d_out]``; without ``adj`` a linear layer.
+
+    Args:
+        h: ``[R, N, d_in]``, or features that all runs share.
+        weight, bias: ``[R, d_out, d_in]`` and ``[R, d_out]``.
+        adj: sparse CSR ``[N, N]``.
+        slope: the activation's below 0: 0 is ReLU, 1 none.
+        product, out: memory for ``h Wᵀ`` and for the result, both like the result; None allocates it.
+    """
+    if isinstance(h, SparseFeatures):
+        product = sparse_product(h.matrix, weight.mT.contiguous(), product)
+    else:
+        product = torch.bmm(h, weight.mT, out=product)
+    post = product if adj is None else sparse_product(adj, product, out)
+    if bias is not None:
+        post += bias[:, None]
+    if slope == 0:
+        post.relu_()
+    elif slope != 1:
+        F.leaky_relu_(post, slope)
+    return post
+
+
+def layer_backward_(
+    grad: Tensor,
+    h: Tensor | SparseFeatures,
+    adj: Tensor | None,
+    post: Tensor,
+    slope: float,
+    product: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the gradients of ``h Wᵀ``, of W and of b in :func:`layer_forward`; overwrites ``grad``.
+
+    Args:
+        grad: gradient of the result ``post``, ``[R, N, d_out]``.
+        h, adj, slope: as in the forward pass.
+        product: memory for the first of the three, ``[R, N, d_out]``, or None to allocate it.
+    """
+    if slope == 0:
+        torch.ops.aten.threshold_backward.grad_input(grad, post, 0, grad_input=grad)
+    elif slope != 1:
+        torch.ops.aten.leaky_relu_backward.grad_input(grad, post, slope, True, grad_input=grad)
+    product = grad if adj is None else sparse_product(adj, grad, product)  # Â is symmetric: no transpose
+    if isinstance(h, SparseFeatures):
+        grad_weight = sparse_product(h.transposed, product).mT
+    else:
+        grad_weight = torch.bmm(product.mT, h)
+    return product, grad_weight, grad.sum(1)
+
+
+def to_csr(dense: Tensor) -> Tensor:
+    """Return a dense matrix as sparse CSR with the 32-bit indices that :func:`sparse_product` likes."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Sparse (CSR tensor support|invariant checks)", UserWarning)
+        csr = dense.to_sparse_csr()
+        return torch.sparse_csr_tensor(
+            csr.crow_indices().int(), csr.col_indices().int(), csr.values(), csr.shape
+        )
+
+
+def sparse_product(matrix: Tensor, h: Tensor, out: Tensor | None = None) -> Tensor:
+    """Return one sparse CSR matrix ``[n, m]`` times every run's ``h``, ``[R, m, d] -> [R, n, d]``.
+
+    With 32-bit indices the matrix library takes the matrix as it is; others it copies at each product.
+    """
+    if out is None:
+        out = h.new_empty(h.shape[0], matrix.shape[0], h.shape[2])  # [R, n, d]
+    if h.is_cuda:  # there, starting a kernel for each run would cost more than the copies of a wide product
+        return out.copy_(wide_sparse_product(matrix, h))
+    for source, target in zip(h.contiguous(), out, strict=True):
+        torch.addmm(target, matrix, source, beta=0, out=target)  # beta=0: no zero-filling
+    return out
+
+
+def wide_sparse_product(matrix: Tensor, h: Tensor) -> Tensor:
+    """Return the same as one product of width R * d, whose bits may depend on R; not contiguous."""
+    wide = matrix @ h.transpose(0, 1).reshape(h.shape[1], -1)  # [n, R * d]
+    return wide.view(-1, h.shape[0], h.shape[2]).transpose(0, 1)  # [R, n, d]

@@ -1,0 +1,97 @@
+import pytest
+import torch
+from torch.nn.functional import cross_entropy
+
+from deadgcn.engine import Workspace
+from deadgcn.model import GCN
+
+SEEDS = (3, 0, 7)
+
+
+def network(graph, num_layers=3, hidden_channels=16, seeds=SEEDS, **options):
+    model = GCN(graph.num_features, hidden_channels, 7, num_layers, seeds=seeds, **options)
+    with torch.no_grad():
+        for values in (*model.biases, model.head_bias):
+            same = torch.randn(values.shape[1:], generator=torch.Generator().manual_seed(1))
+            values.copy_(same.expand_as(values))  # zero biases would hide mistakes
+    return model
+
+
+def gradient_of_logits(logits, graph, nodes):
+    leaf = logits.detach()[:, nodes].requires_grad_()
+    sum(cross_entropy(run, graph.y[nodes]) for run in leaf).backward()
+    return leaf.grad
+
+
+OPTIONS = [
+    {},
+    {"act": "leaky_relu"},
+    {"bias": False},
+    {"num_layers": 1},
+    {"num_layers": 0},
+    {"dropout": 0.5},
+    {"dropout": 0.5, "act": "leaky_relu", "num_layers": 2},
+    {"input_dropout": 0.5},
+    {"input_dropout": 0.5, "num_layers": 0},
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_passes_are_those_of_autograd(options, twin, twin_adj):
+    nodes = twin.train_mask.nonzero().flatten()
+    model, same = network(twin, **options), network(twin, **options)  # each draws the same masks once
+    expected, activations = model(twin.x, twin_adj)
+    sum(cross_entropy(run[nodes], twin.y[nodes]) for run in expected).backward()
+    passes = Workspace(same, twin.x, twin_adj)
+    logits = passes.forward()
+    assert torch.equal(logits, expected)
+    assert all(map(torch.equal, passes.activations, activations))
+    gradients = passes.backward(gradient_of_logits(logits, twin, nodes), nodes)
+    parameters = list(model.parameters())
+    assert len(gradients) == len(parameters)
+    for gradient, parameter in zip(gradients, parameters, strict=True):
+        assert gradient.shape == parameter.shape and parameter.grad.abs().sum() > 0
+        torch.testing.assert_close(gradient, parameter.grad, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("num_layers", [0, 3])
+def test_later_passes_owe_nothing_to_earlier_ones(num_layers, twin, twin_adj):
+    nodes = twin.train_mask.nonzero().flatten()
+    used = Workspace(network(twin, num_layers), twin.x, twin_adj)
+    for _ in range(2):
+        used.backward(gradient_of_logits(used.forward(), twin, nodes), nodes)
+        for weight in used.model.parameters():
+            weight.data.add_(0.1)  # the next pass reads the new weights
+    fresh = Workspace(used.model, twin.x, twin_adj)
+    logits = used.forward()
+    assert torch.equal(logits, fresh.forward())
+    grad = gradient_of_logits(logits, twin, nodes)
+    assert all(map(torch.equal, used.backward(grad, nodes), fresh.backward(grad, nodes)))
+
+
+@pytest.mark.parametrize("hidden_channels", [2, 5, 16, 32, 33])
+@pytest.mark.parametrize("num_layers", [0, 1, 3])
+def test_runs_do_not_depend_on_their_neighbours_bit_for_bit(hidden_channels, num_layers, twin, twin_adj):
+    nodes = twin.train_mask.nonzero().flatten()
+
+    def logits_and_gradients(seeds):
+        passes = Workspace(network(twin, num_layers, hidden_channels, seeds), twin.x, twin_adj)
+        logits = passes.forward()
+        grad = gradient_of_logits(logits, twin, nodes)
+        return [logits, *passes.activations, *passes.backward(grad, nodes)]
+
+    many = logits_and_gradients(range(10))
+    for seeds in ([0], [3], [9], [8, 3, 1]):
+        for few, expected in zip(logits_and_gradients(seeds), many, strict=True):
+            assert torch.equal(few, expected[seeds])
+
+
+def test_memory_is_allocated_once(twin, twin_adj):
+    nodes = twin.train_mask.nonzero().flatten()
+    passes = Workspace(network(twin), twin.x, twin_adj)
+    passes.forward()
+    places = [post.data_ptr() for post in passes.activations]
+    assert len(set(places)) == 3
+    passes.backward(torch.ones(3, len(nodes), 7), nodes)
+    passes.forward()
+    assert [post.data_ptr() for post in passes.activations] == places
