@@ -40,10 +40,10 @@ class Workspace:
     def __init__(self, model: "GCN", x: Tensor, adj: Tensor) -> None:
         self.model, self.x, self.adj = model, x, adj
         width = model.weights[0].shape[1] if model.num_layers else 0
-        # Two more than the activations are enough for everything between the layers.
-        self._product, self._down, *self.activations = (
-            model.head_weight.new_empty(len(model.seeds), len(x), width) for _ in range(2 + model.num_layers)
-        )
+        # One block, which goes back to the system when it is freed. Two more than the activations are enough
+        # for everything between the layers.
+        memory = model.head_weight.new_empty(2 + model.num_layers, len(model.seeds), len(x), width)
+        self._product, self._down, *self.activations = memory
         self._inputs: list[Tensor | SparseFeatures] = []  # of each layer and the head
         self._masks: list[Tensor | None] = []  # dropout of each activation
 

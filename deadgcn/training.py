@@ -221,14 +221,15 @@ def _measure(passes: Workspace, graph: Data, config: Config) -> dict:
         "dead_fraction": lambda post: dead_fraction(post, config.dead_threshold),
         "zero_fraction": zero_fraction,
     }
-    none = [logits.new_empty(len(logits), 0)]  # depth 0
+    # All in one tensor: thousands of small ones would pin the memory between them.
+    table = logits.new_empty(len(measures), len(logits), len(passes.activations), dtype=torch.float64)
+    for layer, post in enumerate(passes.activations):
+        for values, measure in zip(table, measures.values(), strict=True):
+            values[:, layer] = measure(post)
     return {
         "test_acc": _accuracy(logits, graph.y, _nodes(graph.test_mask)),
         "val_acc": _accuracy(logits, graph.y, _nodes(graph.val_mask)),
-        "layers": {
-            name: torch.cat([measure(post)[:, None] for post in passes.activations] or none, 1).cpu().numpy()
-            for name, measure in measures.items()
-        },
+        "layers": dict(zip(measures, table.cpu().numpy(), strict=True)),
     }
 
 
