@@ -16,11 +16,26 @@ if TYPE_CHECKING:
     from deadgcn.model import GCN
 
 
+BLOCK = 4096  # nodes whose gradients fit the processor's cache
+
+
 class SparseFeatures(NamedTuple):
-    """Features that all runs share, with their transpose for the backward pass."""
+    """Features that all runs share, and their transpose for the backward pass."""
 
     matrix: Tensor  # CSR [N, F]
-    transposed: Tensor  # CSR [F, N]
+    transposed: list[Tensor]  # CSR [F, n] of each block of n nodes
+
+    @classmethod
+    def from_dense(cls, x: Tensor) -> "SparseFeatures":
+        """Return the features ``[N, F]`` in sparse form."""
+        return cls(_to_csr(x), [_to_csr(block.T) for block in x.split(BLOCK)])
+
+    def transposed_product(self, grad: Tensor) -> Tensor:
+        """Return ``Xᵀ`` times every run's ``grad``, ``[R, N, d] -> [R, F, d]``, one block after another."""
+        out = grad.new_empty(len(grad), self.matrix.shape[1], grad.shape[2])  # [R, F, d]
+        for number, (block, rows) in enumerate(zip(self.transposed, grad.split(BLOCK, dim=1), strict=True)):
+            sparse_product(block, rows, out, beta=min(number, 1))
+        return out
 
 
 class Workspace:
@@ -71,7 +86,7 @@ class Workspace:
         model, h = self.model, self._inputs[-1]
         if isinstance(h, SparseFeatures):  # depth 0
             everywhere = grad.new_zeros(len(grad), len(self.x), grad.shape[2]).index_copy_(1, nodes, grad)
-            return [sparse_product(h.transposed, everywhere).mT, grad.sum(1)]
+            return [h.transposed_product(everywhere).mT, grad.sum(1)]
         head = [torch.bmm(grad.mT, h[:, nodes]), grad.sum(1)]  # [R, C, d], [R, C]
         if not self.activations:
             return head
@@ -142,33 +157,25 @@ def layer_backward_(
         torch.ops.aten.leaky_relu_backward.grad_input(grad, post, slope, True, grad_input=grad)
     product = grad if adj is None else sparse_product(adj, grad, product)  # Â is symmetric: no transpose
     if isinstance(h, SparseFeatures):
-        grad_weight = sparse_product(h.transposed, product).mT
+        grad_weight = h.transposed_product(product).mT
     else:
         grad_weight = torch.bmm(product.mT, h)
     return product, grad_weight, grad.sum(1)
 
 
-def to_csr(dense: Tensor) -> Tensor:
-    """Return a dense matrix as sparse CSR with the 32-bit indices that :func:`sparse_product` likes."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Sparse (CSR tensor support|invariant checks)", UserWarning)
-        csr = dense.to_sparse_csr()
-        return torch.sparse_csr_tensor(
-            csr.crow_indices().int(), csr.col_indices().int(), csr.values(), csr.shape
-        )
-
-
-def sparse_product(matrix: Tensor, h: Tensor, out: Tensor | None = None) -> Tensor:
+def sparse_product(matrix: Tensor, h: Tensor, out: Tensor | None = None, beta: int = 0) -> Tensor:
     """Return one sparse CSR matrix ``[n, m]`` times every run's ``h``, ``[R, m, d] -> [R, n, d]``.
 
     With 32-bit indices the matrix library takes the matrix as it is; others it copies at each product.
+    ``beta=1`` adds the product to ``out`` instead of writing it there.
     """
     if out is None:
         out = h.new_empty(h.shape[0], matrix.shape[0], h.shape[2])  # [R, n, d]
     if h.is_cuda:  # there, starting a kernel for each run would cost more than the copies of a wide product
-        return out.copy_(wide_sparse_product(matrix, h))
-    for source, target in zip(h.contiguous(), out, strict=True):
-        torch.addmm(target, matrix, source, beta=0, out=target)  # beta=0: no zero-filling
+        product = wide_sparse_product(matrix, h)
+        return out.add_(product) if beta else out.copy_(product)
+    for source, target in zip(h, out, strict=True):
+        torch.addmm(target, matrix, source, beta=beta, out=target)  # beta=0: no zero-filling
     return out
 
 
@@ -176,3 +183,11 @@ def wide_sparse_product(matrix: Tensor, h: Tensor) -> Tensor:
     """Return the same as one product of width R * d, whose bits may depend on R; not contiguous."""
     wide = matrix @ h.transpose(0, 1).reshape(h.shape[1], -1)  # [n, R * d]
     return wide.view(-1, h.shape[0], h.shape[2]).transpose(0, 1)  # [R, n, d]
+
+
+def _to_csr(dense: Tensor) -> Tensor:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Sparse (CSR tensor support|invariant checks)", UserWarning)
+        csr = dense.to_sparse_csr()
+        indices = csr.crow_indices().int(), csr.col_indices().int()
+        return torch.sparse_csr_tensor(*indices, csr.values(), csr.shape)

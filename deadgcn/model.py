@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from deadgcn.engine import SparseFeatures, layer_backward_, layer_forward, to_csr
+from deadgcn.engine import SparseFeatures, layer_backward_, layer_forward
 
 SPARSE_BELOW = 0.25  # features with a smaller share of non-zeros are multiplied as a sparse matrix
 
@@ -120,7 +120,7 @@ class GCN(nn.Module):
         if cache is None or cache[0] is not x or cache[1] != x._version:
             dense = x.detach().to_dense()
             if dense.count_nonzero() < SPARSE_BELOW * dense.numel():
-                features = SparseFeatures(to_csr(dense), to_csr(dense.T))
+                features = SparseFeatures.from_dense(dense)
             else:
                 features = dense.expand(len(self.seeds), *x.shape)
             self._features_cache = cache = (x, x._version, features)

@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from deadgcn.engine import Workspace
+from deadgcn import engine
+from deadgcn.engine import SparseFeatures, Workspace
 from deadgcn.model import GCN
 
 SEEDS = (3, 0, 7)
@@ -95,3 +96,12 @@ def test_memory_is_allocated_once(twin, twin_adj):
     passes.backward(torch.ones(3, len(nodes), 7), nodes)
     passes.forward()
     assert [post.data_ptr() for post in passes.activations] == places
+
+
+@pytest.mark.parametrize("block", [100, 1_000])  # 300 nodes: three blocks, and one
+def test_the_transposed_features_by_blocks(block, twin, monkeypatch):
+    monkeypatch.setattr(engine, "BLOCK", block)
+    features = SparseFeatures.from_dense(twin.x)
+    assert len(features.transposed) == {100: 3, 1_000: 1}[block]
+    grad = torch.randn(2, twin.num_nodes, 5, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(features.transposed_product(grad), twin.x.T @ grad, rtol=1e-5, atol=1e-5)

@@ -1,0 +1,96 @@
+"""How long a user waits for the whole study: cold, from finished runs, and with one more depth.
+
+Everything happens in a scratch copy of the project, by the command of `make figures`, so that neither the
+evidence nor the finished runs of this project are touched.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+import yaml
+from processes import timed
+
+from deadgcn.data import resolve_dataset
+
+PROJECT = Path(__file__).resolve().parents[1]
+PARTS = ("params", "notebooks", "deadgcn", "data", "results/published", "pyproject.toml")
+
+
+def measure(
+    project: Path = PROJECT, cached_repetitions: int = 2, options: Sequence[str] = ()
+) -> dict[str, pd.DataFrame]:
+    """Run all notebooks of a copy of the project; return the table `study`, one row per time.
+
+    `options` are more of the command line. Raises RuntimeError if the copy's own package is not what runs.
+    """
+    if project == PROJECT:
+        resolve_dataset("auto")  # the copy takes the data from here
+    depths = yaml.safe_load((project / "params" / "02_depth.yaml").read_text(encoding="utf-8"))["depths"]
+    step = depths[-1] - depths[-2] if len(depths) > 1 else 1
+    longer = ["--set", f"depths: {[*depths, depths[-1] + step]}"]
+    rows = []
+    with tempfile.TemporaryDirectory(prefix="study-") as folder:
+        copy = Path(folder, "project")
+        for part in PARTS:
+            _copy(project / part, copy / part)
+        _check_package(copy)
+        for what, repetitions, more in (
+            ("cold", 1, []),
+            ("cached", cached_repetitions, []),
+            ("one more depth", 1, longer),
+        ):
+            for repetition in range(repetitions):
+                before = _finished_runs(copy)
+                seconds, _ = timed(_execute, copy, [*options, *more])
+                trained = _finished_runs(copy) - before
+                rows.append(
+                    {"what": what, "repetition": repetition, "seconds": seconds, "runs_trained": trained}
+                )
+                print(f"{what}: {seconds:.0f} s, {trained} runs trained", flush=True)
+    return {"study": pd.DataFrame(rows)}
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_dir():
+        shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
+    elif source.exists():
+        shutil.copy(source, target)
+
+
+def _environment(copy: Path) -> dict[str, str]:
+    """That of this process, with the copy's package found first: by kernels and by their workers too."""
+    return os.environ | {"PYTHONPATH": str(copy)}
+
+
+def _check_package(copy: Path) -> None:
+    command = [sys.executable, "-c", "import deadgcn; print(deadgcn.__file__)"]
+    done = subprocess.run(
+        command, cwd=copy / "notebooks", env=_environment(copy), capture_output=True, text=True, check=True
+    )
+    if not Path(done.stdout.strip()).is_relative_to(copy):
+        raise RuntimeError(
+            f"the study's copy must import its own package, but {done.stdout.strip()} was found"
+        )
+
+
+def _execute(copy: Path, options: Sequence[str]) -> None:
+    notebooks = [str(path) for path in sorted((copy / "notebooks").glob("[0-9]*.ipynb"))]
+    # Cached runs are what is timed, not the stamps that spare a notebook altogether.
+    command = [sys.executable, "-m", "deadgcn.execute", *notebooks, "--output-dir", ".", "--force", *options]
+    done = subprocess.run(
+        command, cwd=copy, env=_environment(copy), capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise RuntimeError(f"the study's command ended with {done.returncode}: {done.stderr[-2000:]}")
+
+
+def _finished_runs(copy: Path) -> int:
+    """Entries in the copy's cache, one per run."""
+    return len(list((copy / ".cache").rglob("output.pkl")))
