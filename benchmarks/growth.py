@@ -1,8 +1,9 @@
 """How time and memory grow with the number of runs, of layers, of channels and of nodes.
 
 Each setting has a fresh process. The time of an epoch is the difference of a longer and a shorter training,
-so that what is done once is left out. Memory is the process's peak beyond what it had before the graph was
-loaded (NaN where /proc does not tell); the time of loading does not count, nor does its peak.
+so that what is done once is left out; it is long enough to stand out from that. Memory is the process's peak
+beyond what it had before the graph was loaded (NaN where /proc does not tell); the time of loading does not
+count, nor does its peak.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,16 +33,14 @@ MIB = 2**20
 
 
 def measure(
-    axes: Mapping[str, tuple[Sequence[int], dict]] = AXES,
-    epochs: tuple[int, int] = (2, 12),
-    repetitions: int = 3,
+    axes: Mapping[str, tuple[Sequence[int], dict]] = AXES, repetitions: int = 3
 ) -> dict[str, pd.DataFrame]:
     """Train along every axis; return the tables `growth`, a row per repetition, and `growth_exponents`."""
     rows = []
     for axis, (values, others) in axes.items():
         for value in values:
             sizes = {name: (others | {axis: value})[name] for name in SIZES}
-            found = in_fresh_process(train_once, sizes, epochs, repetitions)
+            found = in_fresh_process(train_once, sizes, repetitions)
             rows += [{"axis": axis, "value": value} | row for row in found]
             print(
                 "{axis} {value}: {seconds_per_epoch:.4f} s, {peak_mib:.0f} MiB".format(**rows[-1]), flush=True
@@ -50,24 +49,32 @@ def measure(
     return {"growth": growth, "growth_exponents": exponents(growth)}
 
 
-def train_once(sizes: dict[str, int], epochs: tuple[int, int], repetitions: int) -> list[dict[str, float]]:
+def train_once(sizes: dict[str, int], repetitions: int) -> list[dict[str, float]]:
     """Time and memory of one setting, in this process, which should have trained nothing before."""
     settings = {name: sizes[name] for name in ("num_layers", "hidden_channels")}
     train([Config(num_layers=2, epochs=2)], load_graph("SyntheticCora", num_nodes=200), "cpu")  # libraries
     before = _resident("VmRSS")
     graph = load_graph("SyntheticCora", num_nodes=sizes["num_nodes"])
     _reset_peak()
-    rows = []
+
+    def seconds(epochs: int) -> float:
+        configs = [Config(seed=seed, epochs=epochs, **settings) for seed in range(sizes["num_runs"])]
+        return timed(train, configs, graph, "cpu")[0]
+
+    seconds(2)  # the first training is slower
+    rows, more = [], _epochs_of_a_second(**sizes)
     for repetition in range(repetitions):
-        seconds = []
-        for number in epochs:
-            configs = [Config(seed=seed, epochs=number, **settings) for seed in range(sizes["num_runs"])]
-            seconds.append(timed(train, configs, graph, "cpu")[0])
-        per_epoch = (seconds[1] - seconds[0]) / (epochs[1] - epochs[0])
+        per_epoch = (seconds(2 + more) - seconds(2)) / more
         rows.append({"repetition": repetition, "seconds_per_epoch": per_epoch})
     memory = {"peak_mib": _resident("VmHWM") - before, "needed_mib": needed_mib(**sizes)}
     memory["graph_mib"] = graph.x.numel() * graph.x.element_size() / MIB  # the dense features, once
     return [row | memory for row in rows]
+
+
+def _epochs_of_a_second(num_runs: int, num_layers: int, hidden_channels: int, num_nodes: int) -> int:
+    """About how many epochs take a second or two; 5 to 500."""
+    work = num_runs * num_layers * hidden_channels * num_nodes
+    return min(max(5, 2_000 * 32 * NODES // work), 500)
 
 
 def needed_mib(num_runs: int, num_layers: int, hidden_channels: int, num_nodes: int) -> float:
