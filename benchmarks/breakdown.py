@@ -9,23 +9,23 @@ from collections import Counter
 from collections.abc import Sequence
 
 import pandas as pd
-from processes import in_worker
+from processes import ARMS, in_worker
 from torch.profiler import ProfilerActivity, profile
 
 from deadgcn.config import Config
 from deadgcn.training import train
 
+STEP = "Optimizer.step#Adam.step"  # the profiler's name for one step
 KINDS = {
     "dense products": "bmm mm baddbmm",
     "sparse products": "addmm",
     "activation and bias": "add_ relu_ clamp_min_ threshold_backward leaky_relu_ leaky_relu_backward",
     "deaths and bias gradients": "amax amin sum eq bitwise_and all any",
-    "optimiser": "_fused_adam_ Optimizer.step#Adam.step",
+    "optimiser": f"_fused_adam_ {STEP}",
     "loss and accuracy": "_log_softmax argmax index index_copy_ one_hot scatter_ exp mean mul neg sub div_",
     "copies": "copy_ where clone cat fill_ zero_",
 }
 OTHER, PYTHON = "other operations", "Python and calls"
-STEP = "Optimizer.step#Adam.step"  # the profiler's name for one step
 FIRST = 1  # the step that is counted from: the first epoch also makes the optimiser's state
 
 
@@ -39,7 +39,7 @@ def measure(
     """Profile both arms at each depth; return the table `breakdown`, one row per kind and repetition."""
     rows = []
     for num_layers in depths:
-        for method, arm in {"ReLU": {}, "ReLU + pruning": {"strip": True}}.items():
+        for method, arm in ARMS.items():
             settings = {"num_layers": num_layers, "dataset": dataset, **arm}
             profiles = in_worker(epochs_by_kind, settings, seeds, epochs, repetitions)
             for repetition, kinds in enumerate(profiles):

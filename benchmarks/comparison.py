@@ -20,12 +20,10 @@ import pandas as pd
 import torch
 from limit import limits, sample_rates
 from loops import careful_loop, plain_loop
-from processes import CORES, graph_of, pool, timed
+from processes import ARMS, CORES, graph_of, pool, timed
 
 from deadgcn.config import Config
 from deadgcn.training import train, use_one_thread
-
-METHODS = {"ReLU": {}, "ReLU + pruning": {"strip": True}}
 
 
 class Cell(NamedTuple):
@@ -66,7 +64,7 @@ def measure(
 
 def _pairs(cells: Mapping[int, Cell], repetition: int) -> list[tuple]:
     due = [item for item in cells.items() if repetition < item[1].repetitions]
-    return [(item, arm) for item in due for arm in METHODS.items()]
+    return [(item, arm) for item in due for arm in ARMS.items()]
 
 
 def _warm_up(workers: joblib.Parallel, dataset: str) -> None:

@@ -25,7 +25,7 @@ def careful_loop(config: Config, graph: Data) -> dict:
     """
     model, optimizer = _start(config, graph, cached=True)
     train_nodes, val_nodes = (mask.nonzero().flatten() for mask in (graph.train_mask, graph.val_mask))
-    best_acc, best, history = -1.0, None, []
+    best, history = (-1.0, None, None), []
     for epoch in range(config.epochs):
         optimizer.zero_grad()
         logits = model(graph.x, graph.edge_index)
@@ -39,12 +39,7 @@ def careful_loop(config: Config, graph: Data) -> dict:
             predicted = model.lin(h[val_nodes]).argmax(1)
         acc = (predicted == graph.y[val_nodes]).float().mean().item()
         dead = torch.stack(dead)  # [L, d]
-        stripped = 0
-        if config.counts(epoch):
-            if acc > best_acc:
-                best_acc, best = acc, (epoch, copy.deepcopy(model.state_dict()))
-            if config.strip:
-                stripped = _strip_(model, dead, config.amount, _strip_rows_)
+        best, stripped = _keep_best_and_strip_(model, config, epoch, acc, dead, best, _strip_rows_)
         history.append((acc, dead.double().mean().item(), stripped))
     return _result(model, graph, best, history)
 
@@ -55,7 +50,7 @@ def plain_loop(config: Config, graph: Data) -> dict:
     Returns the same as :func:`careful_loop`.
     """
     model, optimizer = _start(config, graph, cached=False)
-    best_acc, best, history, losses = -1.0, None, [], []
+    best, history, losses = (-1.0, None, None), [], []
     for epoch in range(config.epochs):
         model.train()
         optimizer.zero_grad()
@@ -70,12 +65,7 @@ def plain_loop(config: Config, graph: Data) -> dict:
         with torch.no_grad():
             predicted = model(graph.x, graph.edge_index).argmax(1)
         acc = (predicted[graph.val_mask] == graph.y[graph.val_mask]).float().mean().item()
-        stripped = 0
-        if config.counts(epoch):
-            if acc > best_acc:
-                best_acc, best = acc, (epoch, copy.deepcopy(model.state_dict()))
-            if config.strip:
-                stripped = _strip_(model, dead, config.amount, _strip_one_by_one_)
+        best, stripped = _keep_best_and_strip_(model, config, epoch, acc, dead, best, _strip_one_by_one_)
         history.append((acc, torch.stack(dead).double().mean().item(), stripped))
     return _result(model, graph, best, history)
 
@@ -101,6 +91,23 @@ def _activations_by_hooks(model: GCN, graph: Data) -> list[Tensor]:
     for hook in hooks:
         hook.remove()
     return posts
+
+
+def _keep_best_and_strip_(
+    model: GCN,
+    config: Config,
+    epoch: int,
+    acc: float,
+    dead: Tensor | list[Tensor],
+    best: tuple,
+    strip_layer_: Callable,
+) -> tuple[tuple, int]:
+    """End an epoch: return the best (accuracy, epoch, state) so far and the number of weights stripped."""
+    if not config.counts(epoch):
+        return best, 0
+    if acc > best[0]:
+        best = acc, epoch, copy.deepcopy(model.state_dict())
+    return best, _strip_(model, dead, config.amount, strip_layer_) if config.strip else 0
 
 
 @torch.no_grad()
@@ -135,8 +142,8 @@ def _strip_one_by_one_(weight: nn.Parameter, dead: Tensor, amount: float) -> int
 
 
 @torch.no_grad()
-def _result(model: GCN, graph: Data, best: tuple[int, dict], history: list[tuple]) -> dict:
-    epoch, state = best
+def _result(model: GCN, graph: Data, best: tuple[float, int, dict], history: list[tuple]) -> dict:
+    _, epoch, state = best
     model.load_state_dict(state)
     correct = model.eval()(graph.x, graph.edge_index).argmax(1) == graph.y
     test_acc = correct[graph.test_mask].float().mean().item()

@@ -14,8 +14,10 @@ import joblib
 from torch_geometric.data import Data
 
 from deadgcn.data import load_graph
+from deadgcn.experiments import METHODS
 
 CORES = joblib.cpu_count()
+ARMS = {name: METHODS[name] for name in ("ReLU", "ReLU + pruning")}  # those that work differently
 
 
 def pool() -> joblib.Parallel:
