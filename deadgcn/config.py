@@ -35,6 +35,8 @@ class Config(BaseModel):
     num_layers: Int = Field(10, ge=0, le=10_000)  # graph convolutions; 0 is the linear head alone
     seed: Int = Field(0, ge=0, lt=2**63)  # the original set none
 
+    adjacency: Literal["normalized", "identity"] = "normalized"  # identity: a network without a graph
+    normalize_features: bool = Field(False, strict=True)  # rows that sum to 1; the paper's are raw 0/1 words
     hidden_channels: Int = Field(32, ge=1, le=65_536)
     act: Literal["relu", "leaky_relu"] = "relu"
     negative_slope: Float = Field(0.8, gt=0, lt=1)  # of leaky_relu
@@ -43,7 +45,8 @@ class Config(BaseModel):
     input_dropout: Float = Field(0.0, ge=0, lt=1)  # on the features; the paper uses none
 
     lr: Float = Field(0.005, gt=0)
-    weight_decay: Float = Field(5e-4, ge=0)  # L2, on every parameter
+    weight_decay: Float = Field(5e-4, ge=0)  # L2
+    weight_decay_on: Literal["all", "first"] = "all"  # "first": the first layer's only
     epochs: Int = Field(100, ge=1, le=1_000_000)
 
     strip: bool = Field(False, strict=True)  # synaptic stripping after an epoch ("pruning" in the paper)
@@ -55,6 +58,7 @@ class Config(BaseModel):
     dead_threshold: Float = Field(1.0, gt=0, le=1)  # share of those nodes that must be exactly 0
     warmup: Int = Field(1, ge=0)  # first epoch (from 0) that may be best or be stripped; text: 0
     strip_every: Int = Field(1, ge=1)  # gates both, as in the original's code
+    best_kept: Literal["before strip", "after strip"] = "before strip"  # of its epoch; the text does not say
 
     @model_validator(mode="after")
     def _some_epoch_counts(self) -> "Config":

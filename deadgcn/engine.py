@@ -6,6 +6,7 @@ matrix library multiplies one run by another routine than many.)
 """
 
 import warnings
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -20,20 +21,37 @@ BLOCK = 4096  # nodes whose gradients fit the processor's cache
 
 
 class SparseFeatures(NamedTuple):
-    """Features that all runs share, and their transpose for the backward pass."""
+    """Features in sparse form, the same for all runs or each run's own, and the transposes of that."""
 
-    matrix: Tensor  # CSR [N, F]
-    transposed: list[Tensor]  # CSR [F, n] of each block of n nodes
+    matrices: list[Tensor]  # 1 or R times CSR [N, F]
+    transposed: list[list[Tensor]]  # of each of them: CSR [F, n] of each block of n nodes
 
     @classmethod
     def from_dense(cls, x: Tensor) -> "SparseFeatures":
         """Return the features ``[N, F]`` in sparse form."""
-        return cls(_to_csr(x), [_to_csr(block.T) for block in x.split(BLOCK)])
+        return cls._from_csr([_quietly_csr(x)])
+
+    def times(self, masks: Tensor) -> "SparseFeatures":
+        """Multiply the non-zeros by each run's own mask ``[R, nnz]`` (dropout leaves zeros what they are)."""
+        (matrix,) = self.matrices
+        indices = matrix.crow_indices(), matrix.col_indices()
+        values = (matrix.values() * masks).unbind()
+        return self._from_csr([_csr(*indices, v, tuple(matrix.shape)) for v in values])
+
+    @classmethod
+    def _from_csr(cls, matrices: list[Tensor]) -> "SparseFeatures":
+        starts = range(0, matrices[0].shape[0], BLOCK)
+        return cls(matrices, [[_transposed(matrix, start) for start in starts] for matrix in matrices])
+
+    def product(self, weight: Tensor, out: Tensor | None = None) -> Tensor:
+        """Return X times every run's weight, ``[R, F, d] -> [R, N, d]``."""
+        return sparse_product(self.matrices, weight, out)
 
     def transposed_product(self, grad: Tensor) -> Tensor:
         """Return ``Xᵀ`` times every run's ``grad``, ``[R, N, d] -> [R, F, d]``, one block after another."""
-        out = grad.new_empty(len(grad), self.matrix.shape[1], grad.shape[2])  # [R, F, d]
-        for number, (block, rows) in enumerate(zip(self.transposed, grad.split(BLOCK, dim=1), strict=True)):
+        out = grad.new_empty(len(grad), self.matrices[0].shape[1], grad.shape[2])  # [R, F, d]
+        blocks = zip(*self.transposed, strict=True)
+        for number, (block, rows) in enumerate(zip(blocks, grad.split(BLOCK, dim=1), strict=True)):
             sparse_product(block, rows, out, beta=min(number, 1))
         return out
 
@@ -123,7 +141,7 @@ def layer_forward(
         product, out: memory for ``h Wᵀ`` and for the result, both like the result; None allocates it.
     """
     if isinstance(h, SparseFeatures):
-        product = sparse_product(h.matrix, weight.mT.contiguous(), product)
+        product = h.product(weight.mT.contiguous(), product)
     else:
         product = torch.bmm(h, weight.mT, out=product)
     post = product if adj is None else sparse_product(adj, product, out)
@@ -163,19 +181,24 @@ def layer_backward_(
     return product, grad_weight, grad.sum(1)
 
 
-def sparse_product(matrix: Tensor, h: Tensor, out: Tensor | None = None, beta: int = 0) -> Tensor:
+def sparse_product(
+    matrix: Tensor | Sequence[Tensor], h: Tensor, out: Tensor | None = None, beta: int = 0
+) -> Tensor:
     """Return one sparse CSR matrix ``[n, m]`` times every run's ``h``, ``[R, m, d] -> [R, n, d]``.
 
-    With 32-bit indices the matrix library takes the matrix as it is; others it copies at each product.
-    ``beta=1`` adds the product to ``out`` instead of writing it there.
+    A sequence holds one matrix for all runs or one for each. With 32-bit indices the matrix library takes
+    a matrix as it is; others it copies at each product. ``beta=1`` adds the product to ``out`` instead of
+    writing it there.
     """
+    matrices = [matrix] if isinstance(matrix, Tensor) else list(matrix)
     if out is None:
-        out = h.new_empty(h.shape[0], matrix.shape[0], h.shape[2])  # [R, n, d]
-    if h.is_cuda:  # there, starting a kernel for each run would cost more than the copies of a wide product
-        product = wide_sparse_product(matrix, h)
+        out = h.new_empty(h.shape[0], matrices[0].shape[0], h.shape[2])  # [R, n, d]
+    if h.is_cuda and len(matrices) == 1:  # a kernel for each run would cost more than copies
+        product = wide_sparse_product(matrices[0], h)
         return out.add_(product) if beta else out.copy_(product)
-    for source, target in zip(h, out, strict=True):
-        torch.addmm(target, matrix, source, beta=beta, out=target)  # beta=0: no zero-filling
+    own = matrices if len(matrices) > 1 else matrices * len(h)
+    for one, source, target in zip(own, h, out, strict=True):
+        torch.addmm(target, one, source, beta=beta, out=target)  # beta=0: no zero-filling
     return out
 
 
@@ -185,9 +208,29 @@ def wide_sparse_product(matrix: Tensor, h: Tensor) -> Tensor:
     return wide.view(-1, h.shape[0], h.shape[2]).transpose(0, 1)  # [R, n, d]
 
 
-def _to_csr(dense: Tensor) -> Tensor:
+def _transposed(matrix: Tensor, start: int) -> Tensor:
+    """Transpose a block of rows of a CSR matrix: CSR ``[F, n]``."""
+    stop = min(start + BLOCK, matrix.shape[0])
+    starts = matrix.crow_indices()[start : stop + 1]
+    inside = slice(int(starts[0]), int(starts[-1]))
+    rows = _csr(
+        starts - starts[0],
+        matrix.col_indices()[inside],
+        matrix.values()[inside],
+        (stop - start, matrix.shape[1]),
+    )
+    by_column = rows.to_sparse_csc()  # the same memory, read as CSR, is the transpose
+    return _csr(by_column.ccol_indices(), by_column.row_indices(), by_column.values(), rows.shape[::-1])
+
+
+def _quietly_csr(dense: Tensor) -> Tensor:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Sparse (CSR tensor support|invariant checks)", UserWarning)
         csr = dense.to_sparse_csr()
-        indices = csr.crow_indices().int(), csr.col_indices().int()
-        return torch.sparse_csr_tensor(*indices, csr.values(), csr.shape)
+    return _csr(csr.crow_indices(), csr.col_indices(), csr.values(), dense.shape)
+
+
+def _csr(starts: Tensor, columns: Tensor, values: Tensor, shape: Sequence[int]) -> Tensor:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Sparse (CSR tensor support|invariant checks)", UserWarning)
+        return torch.sparse_csr_tensor(starts.int(), columns.int(), values, tuple(shape))

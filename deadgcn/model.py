@@ -111,11 +111,22 @@ class GCN(nn.Module):
         return self.weights[layer], self.biases[layer] if len(self.biases) else None
 
     def first_input(self, x: Tensor) -> Tensor | SparseFeatures:
-        """What the first layer multiplies: sparse features, kept for the next call, or ``[R, N, F]``."""
-        if x.requires_grad or (self.training and self.input_dropout):
+        """What the first layer multiplies: sparse features, kept for the next call, or ``[R, N, F]``.
+
+        Dropout draws a number for each non-zero of sparse features: to a zero it makes no difference.
+        """
+        if x.requires_grad:
             h = x.to_dense().expand(len(self.seeds), *x.shape)
-            mask = self.dropout_mask(h, self.input_dropout)
-            return h if mask is None else h * mask
+        else:
+            h = self._kept_features(x)
+        if not (self.training and self.input_dropout):
+            return h
+        if isinstance(h, SparseFeatures):
+            values = h.matrices[0].values()
+            return h.times(self.dropout_mask(values.expand(len(self.seeds), -1), self.input_dropout))
+        return h * self.dropout_mask(h, self.input_dropout)
+
+    def _kept_features(self, x: Tensor) -> Tensor | SparseFeatures:
         cache = self._features_cache
         if cache is None or cache[0] is not x or cache[1] != x._version:
             dense = x.detach().to_dense()

@@ -1,16 +1,16 @@
 """Estimates with uncertainty from per-run rows, paired by seed.
 
 Tables are tidy: a row per run (or run and layer, or run and epoch), its key columns before the measured ones.
+Intervals, tests and their sources are those of :mod:`deadgcn.inference`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Literal
 
 import numpy as np
 import pandas as pd
-from scipy.special import stdtr, stdtrit
 
-# Numbers that differ by less than this share of their size differ by rounding only.
-ROUNDING = 1e-12
+from deadgcn.inference import difference, holm, interval, location, p_equivalent, p_value, wilson_interval
 
 
 def summarize(
@@ -19,12 +19,16 @@ def summarize(
     by: str | Sequence[str] = ("method", "num_layers"),
     log: bool = False,
     confidence: float = 0.95,
+    statistic: Literal["mean", "iqm"] = "mean",
 ) -> pd.DataFrame:
-    """Mean of `value` over the runs of each group, with Student's t interval.
+    """Mean of `value` over the runs of each group, with its interval.
 
     One row per group in order of first appearance: the columns of `by`, then n, mean, std (n - 1 in the
     denominator), low and high. Missing values are left out and not counted in n; std, low and high are
     missing for n < 2. Several values give a block of rows each, told apart by a first column `quantity`.
+
+    With `statistic` "iqm", `mean` is the interquartile mean: that of the middle half of the runs (Agarwal et
+    al. 2021, arXiv 2108.13264). Under 20 runs its interval is Tukey and McLaughlin's t for trimmed means.
 
     With `log`, for quantities that span orders of magnitude: the geometric mean, the geometric standard
     deviation (a factor), and the interval of the mean logarithm, exponentiated. An exact zero (a layer whose
@@ -34,15 +38,19 @@ def summarize(
     Raises ValueError for unknown columns, for negative numbers under `log`, and where a group holds a seed
     twice, because n would then count runs that were not made.
     """
+    if statistic not in ("mean", "iqm"):
+        raise ValueError(f"statistic must be 'mean' or 'iqm', but {statistic!r} was passed")
     if not isinstance(value, str):
-        blocks = {name: summarize(table, name, by, log, confidence) for name in value}
+        blocks = {name: summarize(table, name, by, log, confidence, statistic) for name in value}
         return pd.concat(blocks, names=["quantity", None]).reset_index("quantity").reset_index(drop=True)
     by = [by] if isinstance(by, str) else list(by)
     _check_numbers(table, value, by, log, confidence)
     _check_each_run_once(table, by)
-    groups = table.groupby(by, sort=False, dropna=False)[value]
-    estimates = ((key, _estimate(sample.to_numpy(float)[:, None], log, confidence)) for key, sample in groups)
-    return pd.DataFrame([dict(zip(by, key, strict=True)) | numbers for key, (numbers, _) in estimates])
+    rows = []
+    for key, sample in table.groupby(by, sort=False, dropna=False)[value]:
+        logged, counts = _logged(sample.to_numpy(float)[:, None], log)
+        rows.append(dict(zip(by, key, strict=True)) | counts | _estimate(logged, log, confidence, statistic))
+    return pd.DataFrame(rows)
 
 
 def paired_difference(
@@ -53,25 +61,95 @@ def paired_difference(
     by: str | Sequence[str] = ("num_layers",),
     log: bool = False,
     confidence: float = 0.95,
+    margin: float | None = None,
 ) -> pd.DataFrame:
     """Mean of `value` under `method` minus under `baseline`, seed by seed.
 
     One row per group in order of first appearance: the columns of `by`, then method, baseline, n (pairs),
-    difference, std, low and high (Student's t interval of the mean difference), and p_value: the two-sided
-    paired t test of scipy.stats.ttest_rel, not corrected for the number of rows, missing for n < 2 and where
-    all differences are equal. A pair with a missing value is left out.
+    difference, std, low and high (interval of the mean difference), p_value (two-sided paired t test) and
+    p_holm, corrected for the number of rows. A pair with a missing value is left out. With `margin`,
+    p_equivalent tests the hypothesis that the mean difference lies outside (-margin, margin).
 
-    With `log`, `difference` is a ratio: the exponential of the mean log difference, with std a factor, and a
-    pair with an exact zero is left out and counted in n_zero.
+    With `log`, `difference` is a ratio: the exponential of the mean log difference, with std and margin
+    factors, and a pair with an exact zero is left out and counted in n_zero.
 
     Raises ValueError as `summarize` does, and for a seed that only one of the two methods has.
     """
     by = [by] if isinstance(by, str) else list(by)
+    rows = []
+    for where, pairs in _pairs(table, value, method, baseline, by, log, confidence):
+        pairs, counts = _logged(pairs, log)
+        numbers = _estimate(pairs, log, confidence, "mean")
+        numbers = {"difference" if name == "mean" else name: number for name, number in numbers.items()}
+        row = where | {"method": method, "baseline": baseline} | counts | numbers
+        row["p_value"] = p_value(difference(pairs))
+        if margin is not None:
+            row["p_equivalent"] = p_equivalent(difference(pairs), np.log(margin) if log else margin)
+        rows.append(row)
+    frame = pd.DataFrame(rows)
+    frame.insert(frame.columns.get_loc("p_value") + 1, "p_holm", holm(frame["p_value"]))
+    return frame
+
+
+def probability_of_improvement(
+    table: pd.DataFrame,
+    value: str,
+    method: str,
+    baseline: str,
+    by: str | Sequence[str] = ("num_layers",),
+    confidence: float = 0.95,
+) -> pd.DataFrame:
+    """Share of seeds with which `value` is larger under `method` than under `baseline`; a tie counts half.
+
+    (Agarwal et al. 2021, arXiv 2108.13264, compare every run with every other; here runs are paired.) One row
+    per group: the columns of `by`, method, baseline, n, probability, and Wilson's interval low, high.
+    """
+    by, rows = [by] if isinstance(by, str) else list(by), []
+    for where, pairs in _pairs(table, value, method, baseline, by, False, confidence):
+        pairs = pairs[~np.isnan(pairs).any(axis=1)]
+        wins = (np.sign(pairs[:, 0] - pairs[:, 1]) + 1).sum() / 2
+        low, high = wilson_interval(wins, len(pairs), confidence)
+        share = wins / len(pairs) if len(pairs) else np.nan
+        numbers = {"n": len(pairs), "probability": share, "low": low, "high": high}
+        rows.append(where | {"method": method, "baseline": baseline} | numbers)
+    return pd.DataFrame(rows)
+
+
+def share_above(
+    table: pd.DataFrame,
+    value: str,
+    threshold: float,
+    by: str | Sequence[str] = ("method", "num_layers"),
+    confidence: float = 0.95,
+) -> pd.DataFrame:
+    """Share of runs whose `value` is above `threshold`: columns of `by`, n, share, Wilson's low and high."""
+    by = [by] if isinstance(by, str) else list(by)
+    _check_numbers(table, value, by, False, confidence)
+    _check_each_run_once(table, by)
+    rows = []
+    for key, sample in table.groupby(by, sort=False, dropna=False)[value]:
+        n, above = int(sample.notna().sum()), int((sample > threshold).sum())
+        low, high = wilson_interval(above, n, confidence)
+        numbers = {"n": n, "share": above / n if n else np.nan, "low": low, "high": high}
+        rows.append(dict(zip(by, key, strict=True)) | numbers)
+    return pd.DataFrame(rows)
+
+
+def _pairs(
+    table: pd.DataFrame,
+    value: str,
+    method: str,
+    baseline: str,
+    by: list[str],
+    log: bool,
+    confidence: float,
+) -> Iterator[tuple[dict, np.ndarray]]:
+    """Yield each group's key and its values ``[n, 2]`` under method and baseline, matched by seed."""
     _check_numbers(table, value, [*by, "method", "seed"], log, confidence)
     for role, name in (("method", method), ("baseline", baseline)):
         if name not in (legal := list(table["method"].unique())):
             raise ValueError(f"{role} must be one of {legal}, but {name!r} was passed")
-    table, rows = table[table["method"].isin([method, baseline])], []
+    table = table[table["method"].isin([method, baseline])]
     _check_each_run_once(table, [*by, "method"])
     for key, group in table.groupby(by, sort=False, dropna=False):
         where = dict(zip(by, key, strict=True))
@@ -79,30 +157,26 @@ def paired_difference(
         one, other = (arms.loc[arms["method"] == name, value] for name in (method, baseline))
         if lonely := list(one.index.symmetric_difference(other.index)):
             raise ValueError(f"{method!r} and {baseline!r} must share seeds, but {lonely} at {where} do not")
-        estimate, p_value = _estimate(np.stack([one, other], axis=1).astype(float), log, confidence)
-        estimate = {"difference" if name == "mean" else name: number for name, number in estimate.items()}
-        rows.append(where | {"method": method, "baseline": baseline} | estimate | {"p_value": p_value})
-    return pd.DataFrame(rows)
+        yield where, np.stack([one, other], axis=1).astype(float)
 
 
-def _estimate(values: np.ndarray, log: bool, confidence: float) -> tuple[dict[str, float], float]:
-    """Estimate the mean of values [n, 1] or of differences within pairs [n, 2], and test it against 0."""
-    values, counts = values[~np.isnan(values).any(axis=1)], {}
-    if log:
-        positive = (values > 0).all(axis=1)
-        values, counts = np.log(values[positive]), {"n_zero": int((~positive).sum())}
-    sample = values[:, 0] - values[:, 1:].sum(axis=1)
-    n, mean = len(sample), sample.mean() if len(sample) else np.nan
-    std = half = p_value = np.nan
-    if n > 1:
-        varies = np.ptp(sample) > ROUNDING * np.abs(values).max()
-        std = sample.std(ddof=1) if varies else 0.0
-        # Student's t distribution from scipy.special: the numbers of scipy.stats, in a tenth of the time.
-        half = stdtrit(n - 1, (1 + confidence) / 2) * std / np.sqrt(n)
-        p_value = 2 * stdtr(n - 1, -abs(mean) / std * np.sqrt(n)) if varies else np.nan
-    numbers = {"mean": mean, "std": std, "low": mean - half, "high": mean + half}
-    scaled = {name: float(np.exp(number) if log else number) for name, number in numbers.items()}
-    return {"n": n} | counts | scaled, float(p_value)
+def _logged(values: np.ndarray, log: bool) -> tuple[np.ndarray, dict[str, int]]:
+    """Drop rows with a missing value; with log take logarithms, drop rows with a zero and count them."""
+    values = values[~np.isnan(values).any(axis=1)]
+    positive = (values > 0).all(axis=1)
+    values, zeros = (np.log(values[positive]), {"n_zero": int((~positive).sum())}) if log else (values, {})
+    return values, {"n": len(values)} | zeros
+
+
+def _estimate(values: np.ndarray, log: bool, confidence: float, statistic: str) -> dict[str, float]:
+    """Estimate the location of values [n, 1], or of the differences within pairs [n, 2]."""
+    sample = difference(values)
+    n, varies = len(sample), len(sample) > 1 and np.ptp(sample) > 0
+    place = location(sample, statistic) if varies else sample[0] if n else np.nan
+    std = sample.std(ddof=1) if varies else 0.0 if n > 1 else np.nan
+    low, high = interval(sample, statistic, confidence)
+    numbers = {"mean": place, "std": std, "low": low, "high": high}
+    return {name: float(np.exp(number) if log else number) for name, number in numbers.items()}
 
 
 def _check_numbers(table: pd.DataFrame, value: str, by: list[str], log: bool, confidence: float) -> None:

@@ -13,14 +13,15 @@ from scipy.sparse.csgraph import reverse_cuthill_mckee
 from torch import Tensor
 from torch.nn import functional as F
 from torch_geometric.data import Data
+from torch_geometric.transforms import NormalizeFeatures
 from torch_geometric.utils import to_scipy_sparse_matrix
 
 from deadgcn.config import Config
 from deadgcn.data import load_graph, normalized_adjacency
 from deadgcn.engine import Workspace
+from deadgcn.measuring import accuracy, losses_and_gradient, measure, node_numbers, result
 from deadgcn.model import GCN
-from deadgcn.neurons import dead_fraction, dead_mask, zero_fraction
-from deadgcn.smoothing import dirichlet_energy, distance_to_mean, frobenius_norm
+from deadgcn.neurons import dead_mask
 from deadgcn.stripping import strip_dead_neurons_
 
 # A vector register's worth: every run's parameters then meet the optimiser at the same alignment, so its
@@ -42,23 +43,25 @@ def train(configs: Sequence[Config], graph: Data | None = None, device: str = "a
         (``(stage, name)`` -> array over the L layers, for the stages ``init``, ``best`` and ``last``) and
         ``best_state`` (:meth:`GCN.run_state_dict` of the model that was best on validation).
 
-        ``last`` is the model after the last strip; ``best`` the one before its epoch's strip. In ``epochs``,
+        ``last`` is the model after the last strip; ``best`` the one before its epoch's strip, unless
+        ``best_kept`` says otherwise. In ``epochs``,
         ``train_loss`` is that of the weights the epoch began with; ``val_acc`` and ``dead_fraction`` are
         those after its step, before its strip.
     """
     config = _shared_settings(configs)
     use_one_thread()
     device = resolve_device(device)
-    graph, adj = _prepared(config.dataset, device) if graph is None else _on_device(graph, device)
+    where = device, config.normalize_features, config.adjacency
+    graph, adj = _prepared(config.dataset, *where) if graph is None else _on_device(graph, *where)
     model = _build(configs, graph).to(device)
     values = _flatten_(model)  # [R, P]
     passes = Workspace(model, graph.x, adj)
-    init = _measure(passes, graph, config)
+    init = measure(passes, graph, config.dead_threshold)
     history, best, best_epoch = _loop(passes, values, graph, config)
-    last = _measure(passes, graph, config)
+    last = measure(passes, graph, config.dead_threshold)
     values.copy_(best)
-    stages = {"init": init, "best": _measure(passes, graph, config), "last": last}
-    return [_result(run, model, history, stages, best_epoch) for run in range(len(configs))]
+    stages = {"init": init, "best": measure(passes, graph, config.dead_threshold), "last": last}
+    return [result(run, model, history, stages, best_epoch) for run in range(len(configs))]
 
 
 def use_one_thread() -> None:
@@ -88,16 +91,24 @@ def _shared_settings(configs: Sequence[Config]) -> Config:
 
 
 @cache
-def _prepared(dataset: str, device: torch.device) -> tuple[Data, Tensor]:
-    return _on_device(load_graph(dataset), device)
+def _prepared(
+    dataset: str, device: torch.device, normalize_features: bool, adjacency: str
+) -> tuple[Data, Tensor]:
+    return _on_device(load_graph(dataset), device, normalize_features, adjacency)
 
 
-def _on_device(graph: Data, device: torch.device) -> tuple[Data, Tensor]:
+def _on_device(
+    graph: Data, device: torch.device, normalize_features: bool, adjacency: str
+) -> tuple[Data, Tensor]:
     # Neighbours near each other in memory make the sparse product faster; no result names a node.
     links = to_scipy_sparse_matrix(graph.edge_index, num_nodes=graph.num_nodes).tocsr()
     order = reverse_cuthill_mckee(links, symmetric_mode=True).astype("int64")
     graph = graph.subgraph(torch.from_numpy(order))
-    adj = normalized_adjacency(graph.edge_index, graph.num_nodes)
+    if normalize_features:
+        graph = NormalizeFeatures()(graph)
+    # Without edges only the self-loops are left. The measures of smoothing keep the graph's edges.
+    edges = graph.edge_index[:, : None if adjacency == "normalized" else 0]
+    adj = normalized_adjacency(edges, graph.num_nodes)
     return graph.to(device), adj.to(device)
 
 
@@ -144,8 +155,10 @@ def _loop(
     """Train in place; return histories ``[epochs, R]``, the best parameters ``[R, P]`` and their epochs."""
     model = passes.model
     gradients = _views(values.grad, list(model.parameters()))
-    optimizer = torch.optim.Adam([values], lr=config.lr, weight_decay=config.weight_decay, fused=True)
-    train_nodes, val_nodes = _nodes(graph.train_mask), _nodes(graph.val_mask)
+    decayed = _first_layer(model) if config.weight_decay_on == "first" else []
+    decay = 0.0 if config.weight_decay_on == "first" else config.weight_decay
+    optimizer = torch.optim.Adam([values], lr=config.lr, weight_decay=decay, fused=True)
+    train_nodes, val_nodes = node_numbers(graph.train_mask), node_numbers(graph.val_mask)
     has_dropout = bool(config.dropout or config.input_dropout)
     best, best_acc = values.clone(), values.new_full((len(values),), -1.0)  # [R, P], [R]
     best_epoch = torch.zeros_like(best_acc, dtype=torch.int64)
@@ -154,25 +167,32 @@ def _loop(
         if logits is None:
             model.train()
             logits = passes.forward()
-        losses, of_logits = _losses(logits[:, train_nodes], graph.y[train_nodes])  # [R], [R, n, C]
+        losses, of_logits = losses_and_gradient(
+            logits[:, train_nodes], graph.y[train_nodes]
+        )  # [R], [R, n, C]
         for view, gradient in zip(gradients, passes.backward(of_logits, train_nodes), strict=True):
             view.copy_(gradient)
+        for place, parameter in decayed:
+            gradients[place].add_(parameter, alpha=config.weight_decay)
         optimizer.step()
 
         model.eval()
         logits = passes.forward()
-        acc = _accuracy(logits, graph.y, val_nodes)  # [R]
+        acc = accuracy(logits, graph.y, val_nodes)  # [R]
         dead = [dead_mask(post, config.dead_threshold) for post in passes.activations]  # L times [R, d]
         stripped = torch.zeros_like(best_epoch)  # [R]
         other_pass = has_dropout  # whether the next epoch needs a forward pass of its own
         if config.counts(epoch):
             improved = acc > best_acc
             best_acc, best_epoch = acc.where(improved, best_acc), best_epoch.masked_fill(improved, epoch)
-            torch.where(improved[:, None], values, best, out=best)
+            if config.best_kept == "before strip":
+                torch.where(improved[:, None], values, best, out=best)
             if config.strip:
                 stripped = _strip_(passes, dead, val_nodes, config)
                 # Asking a GPU whether anything was stripped would make the processor wait for it.
                 other_pass = other_pass or stripped.is_cuda or bool(stripped.any())
+            if config.best_kept == "after strip":
+                torch.where(improved[:, None], values, best, out=best)
         if other_pass:
             logits = None
         history.append((losses, acc, _mean_over_layers(dead, like=acc), stripped))
@@ -181,8 +201,12 @@ def _loop(
     return {n: torch.stack(c) for n, c in zip(names, columns, strict=True)}, best, best_epoch
 
 
-def _nodes(mask: Tensor) -> Tensor:
-    return mask.nonzero().flatten()
+def _first_layer(model: GCN) -> list[tuple[int, Tensor]]:
+    """The first layer's weight and bias, and their places in ``model.parameters()``."""
+    weight, bias = model.convolution(0) if model.num_layers else (model.head_weight, model.head_bias)
+    return [
+        (place, p) for place, p in enumerate(model.parameters()) if any(p is own for own in (weight, bias))
+    ]
 
 
 def _mean_over_layers(dead: list[Tensor], like: Tensor) -> Tensor:
@@ -190,61 +214,8 @@ def _mean_over_layers(dead: list[Tensor], like: Tensor) -> Tensor:
     return torch.stack(dead).double().mean((0, 2)) if dead else torch.full_like(like, torch.nan).double()
 
 
-def _losses(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean cross-entropy ``[R]`` of logits ``[R, n, C]`` with labels ``[n]``, and its gradient."""
-    log_p = logits.log_softmax(-1)
-    target = F.one_hot(y, logits.shape[-1]).to(log_p)  # [n, C]
-    losses = -(log_p * target).sum(-1).mean(-1)
-    return losses, (log_p.exp() - target) / len(y)
-
-
-def _accuracy(logits: Tensor, y: Tensor, nodes: Tensor) -> Tensor:
-    """Share of the given nodes classified right by each run, ``[R]``."""
-    return (logits[:, nodes].argmax(-1) == y[nodes]).float().mean(-1)
-
-
 def _strip_(passes: Workspace, dead: list[Tensor], val_nodes: Tensor, config: Config) -> Tensor:
     if config.death_nodes == "val":
         dead = [dead_mask(post[:, val_nodes], config.dead_threshold) for post in passes.activations]
     options = (config.amount, config.among, config.rounding, config.replacement)
     return strip_dead_neurons_(passes.model, dead, *options)
-
-
-def _measure(passes: Workspace, graph: Data, config: Config) -> dict:
-    """Evaluate the present weights: accuracies ``[R]``, and for each measure of a layer ``[R, L]``."""
-    passes.model.eval()
-    logits = passes.forward()
-    measures = {
-        "dirichlet_energy": lambda post: dirichlet_energy(post, graph.edge_index),
-        "distance_to_mean": distance_to_mean,
-        "norm": frobenius_norm,
-        "dead_fraction": lambda post: dead_fraction(post, config.dead_threshold),
-        "zero_fraction": zero_fraction,
-    }
-    # All in one tensor: thousands of small ones would pin the memory between them.
-    table = logits.new_empty(len(measures), len(logits), len(passes.activations), dtype=torch.float64)
-    for layer, post in enumerate(passes.activations):
-        for values, measure in zip(table, measures.values(), strict=True):
-            values[:, layer] = measure(post)
-    return {
-        "test_acc": _accuracy(logits, graph.y, _nodes(graph.test_mask)),
-        "val_acc": _accuracy(logits, graph.y, _nodes(graph.val_mask)),
-        "layers": dict(zip(measures, table.cpu().numpy(), strict=True)),
-    }
-
-
-def _result(run: int, model: GCN, history: dict, stages: dict, best_epoch: Tensor) -> dict:
-    """Collect one run's numbers as plain numbers and NumPy arrays; the model holds the best state."""
-    numbers = {"best_epoch": int(best_epoch[run])}
-    for suffix, stage in (("", stages["best"]), ("_last", stages["last"])):
-        for name in ("test_acc", "val_acc"):
-            numbers[name + suffix] = round(float(stage[name][run]), 6)  # a share of at most 1,000 nodes
-        for name in ("dead_fraction", "zero_fraction"):
-            per_layer = stage["layers"][name][run]
-            numbers[name + suffix] = float(per_layer.mean()) if len(per_layer) else float("nan")
-    return {
-        "run": numbers,
-        "epochs": {name: column[:, run].cpu().numpy() for name, column in history.items()},
-        "layers": {(s, name): v[run] for s, stage in stages.items() for name, v in stage["layers"].items()},
-        "best_state": {name: value.cpu() for name, value in model.run_state_dict(run).items()},
-    }

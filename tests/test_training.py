@@ -26,12 +26,21 @@ def literal_run(config, graph):
         act_kwargs=act_kwargs,
     )
     model.load_state_dict(ours.run_state_dict(0))
-    optimizer = torch.optim.Adam(model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+    first = list(model.convs[0].parameters())
+    rest = [p for p in model.parameters() if all(p is not own for own in first)]
+    of_rest = config.weight_decay if config.weight_decay_on == "all" else 0
+    groups = [
+        {"params": first, "weight_decay": config.weight_decay},
+        {"params": rest, "weight_decay": of_rest},
+    ]
+    optimizer = torch.optim.Adam(groups, lr=config.lr)
+    x = graph.x / graph.x.sum(1, keepdim=True).clamp(min=1) if config.normalize_features else graph.x
+    edges = graph.edge_index if config.adjacency == "normalized" else graph.edge_index[:, :0]
     posts = []
 
     def forward():
         posts.clear()
-        return model(graph.x, graph.edge_index)
+        return model(x, edges)
 
     for layer in range(config.num_layers):
         model.convs[layer].register_forward_hook(lambda _, __, out: posts.append(model.act(out).detach()))
@@ -52,9 +61,11 @@ def literal_run(config, graph):
                 best_acc, best = acc, (epoch, copy.deepcopy(model.state_dict()))
             if config.strip:
                 count = strip_literally(model, judged)
+            if config.best_kept == "after strip" and best[0] == epoch:
+                best = (epoch, copy.deepcopy(model.state_dict()))
         stripped.append(count)
         history.append((loss.item(), acc, torch.stack(dead).double().mean().item()))
-    return model, best, stripped, history
+    return model, best, stripped, history, (x, edges)
 
 
 def strip_literally(model, dead):
@@ -78,12 +89,15 @@ def strip_literally(model, dead):
         {"strip": True, "death_nodes": "val", "warmup": 0},
         {"strip": True, "warmup": 2, "strip_every": 3},
         {"act": "leaky_relu"},
+        {"strip": True, "best_kept": "after strip"},
+        {"weight_decay_on": "first", "weight_decay": 0.05},
+        {"adjacency": "identity", "normalize_features": True},
     ],
     ids=str,
 )
 def test_agrees_with_the_protocol_step_by_step(settings, twin):
     config = Config(num_layers=4, hidden_channels=8, epochs=12, seed=2, **settings)
-    model, (best_epoch, best), stripped, history = literal_run(config, twin)
+    model, (best_epoch, best), stripped, history, inputs = literal_run(config, twin)
     (result,) = train([config], twin)
     assert result["run"]["best_epoch"] == best_epoch
     assert result["epochs"]["num_stripped"].tolist() == stripped
@@ -93,19 +107,21 @@ def test_agrees_with_the_protocol_step_by_step(settings, twin):
         np.testing.assert_allclose(result["epochs"][name], values, rtol=2e-4, atol=1e-6)
     for name, value in best.items():
         torch.testing.assert_close(result["best_state"][name], value, rtol=1e-3, atol=1e-5)
-    last = (model(twin.x, twin.edge_index).argmax(1) == twin.y)[twin.test_mask].float().mean().item()
+    last = (model(*inputs).argmax(1) == twin.y)[twin.test_mask].float().mean().item()
     assert result["run"]["test_acc_last"] == pytest.approx(last, abs=2.1 / twin.test_mask.sum().item())
-    check_measures(result, "last", model, twin)  # after the last strip
+    check_measures(result, "last", model, twin, *inputs)  # after the last strip
     model.load_state_dict(best)
-    check_measures(result, "best", model, twin)  # before its epoch's strip
+    check_measures(result, "best", model, twin, *inputs)  # before its epoch's strip
 
 
-def check_measures(result, stage, model, graph):
+def check_measures(result, stage, model, graph, x, edges):
     """The measures of every layer, taken from PyTorch Geometric's own network by their formulas."""
-    post, (source, target) = graph.x, graph.edge_index
+    post, (source, target) = x, graph.edge_index
+    model.zero_grad()
+    cross_entropy(model(x, edges)[graph.train_mask], graph.y[graph.train_mask]).backward()
     with torch.no_grad():
         for layer, conv in enumerate(model.convs):
-            post = model.act(conv(post, graph.edge_index))
+            post = model.act(conv(post, edges))
             x = post.double()
             expected = {
                 "dead_fraction": (post == 0).all(0).double().mean(),
@@ -113,6 +129,7 @@ def check_measures(result, stage, model, graph):
                 "norm": x.norm(),
                 "dirichlet_energy": ((x[source] - x[target]).square().sum() / len(x)).sqrt(),
                 "distance_to_mean": (x - x.mean(0)).norm(),
+                "gradient_norm": conv.lin.weight.grad.norm(),
             }
             for name, value in expected.items():
                 found = result["layers"][stage, name][layer]

@@ -1,0 +1,83 @@
+"""What is recorded of networks: accuracies, and for every layer death, smoothing and the gradient."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch_geometric.data import Data
+
+from deadgcn.engine import Workspace
+from deadgcn.model import GCN
+from deadgcn.neurons import dead_fraction, zero_fraction
+from deadgcn.smoothing import all_measures, frobenius_norm
+
+LAYER_COLUMNS = (
+    *("dirichlet_energy", "distance_to_mean", "norm", "normalized_dirichlet_energy", "rayleigh_quotient"),
+    *("distance_to_limit", "relative_distance_to_mean", "mean_average_distance"),
+    *("stable_rank", "effective_rank", "rank_one_distance"),
+    *("dead_fraction", "zero_fraction", "gradient_norm"),
+)
+
+
+def node_numbers(mask: Tensor) -> Tensor:
+    """Numbers of the nodes where a mask ``[N]`` is True."""
+    return mask.nonzero().flatten()
+
+
+def losses_and_gradient(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean cross-entropy ``[R]`` of logits ``[R, n, C]`` with labels ``[n]``, and its gradient."""
+    log_p = logits.log_softmax(-1)
+    target = F.one_hot(y, logits.shape[-1]).to(log_p)  # [n, C]
+    losses = -(log_p * target).sum(-1).mean(-1)
+    return losses, (log_p.exp() - target) / len(y)
+
+
+def accuracy(logits: Tensor, y: Tensor, nodes: Tensor) -> Tensor:
+    """Share of the given nodes classified right by each run, ``[R]``."""
+    return (logits[:, nodes].argmax(-1) == y[nodes]).float().mean(-1)
+
+
+def measure(passes: Workspace, graph: Data, dead_threshold: float) -> dict:
+    """Evaluate the present weights, without dropout.
+
+    Returns ``test_acc`` and ``val_acc``, each ``[R]``, and ``layers``: a name -> array ``[R, L]`` of every
+    measure of :func:`deadgcn.smoothing.all_measures`, ``dead_fraction``, ``zero_fraction`` and
+    ``gradient_norm``, the Frobenius norm of the gradient of the training loss (without weight decay) with
+    respect to the layer's weight. It is exactly 0 where no gradient arrives, or where float32 underflows.
+    """
+    passes.model.eval()
+    logits, depth = passes.forward(), passes.model.num_layers
+    # All in one tensor: thousands of small ones would pin the memory between them.
+    table = logits.new_full((len(LAYER_COLUMNS), len(logits), depth), torch.nan, dtype=torch.float64)
+    columns = dict(zip(LAYER_COLUMNS, table, strict=True))  # each [R, L]
+    for layer, post in enumerate(passes.activations):
+        for name, values in all_measures(post, graph.edge_index).items():
+            columns[name][:, layer] = values
+        columns["dead_fraction"][:, layer] = dead_fraction(post, dead_threshold)
+        columns["zero_fraction"][:, layer] = zero_fraction(post)
+    train_nodes = node_numbers(graph.train_mask)
+    _, of_logits = losses_and_gradient(logits[:, train_nodes], graph.y[train_nodes])
+    gradients = passes.backward(of_logits, train_nodes)[2:]  # after the head's two, the weights come first
+    for layer in range(depth):
+        columns["gradient_norm"][:, layer] = frobenius_norm(gradients[layer])
+    return {
+        "test_acc": accuracy(logits, graph.y, node_numbers(graph.test_mask)),
+        "val_acc": accuracy(logits, graph.y, node_numbers(graph.val_mask)),
+        "layers": {name: values.cpu().numpy() for name, values in columns.items()},
+    }
+
+
+def result(run: int, model: GCN, history: dict, stages: dict, best_epoch: Tensor) -> dict:
+    """Collect one run's numbers as plain numbers and NumPy arrays; the model holds the best state."""
+    numbers = {"best_epoch": int(best_epoch[run])}
+    for suffix, stage in (("", stages["best"]), ("_last", stages["last"])):
+        for name in ("test_acc", "val_acc"):
+            numbers[name + suffix] = round(float(stage[name][run]), 6)  # a share of at most 1,000 nodes
+        for name in ("dead_fraction", "zero_fraction"):
+            per_layer = stage["layers"][name][run]
+            numbers[name + suffix] = float(per_layer.mean()) if len(per_layer) else float("nan")
+    return {
+        "run": numbers,
+        "epochs": {name: column[:, run].cpu().numpy() for name, column in history.items()},
+        "layers": {(s, name): v[run] for s, stage in stages.items() for name, v in stage["layers"].items()},
+        "best_state": {name: value.cpu() for name, value in model.run_state_dict(run).items()},
+    }
