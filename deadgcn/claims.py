@@ -82,7 +82,7 @@ def very_deep_claims(layers: pd.DataFrame) -> Iterator[list[dict]]:
         yield [
             _cell("C8", name, f"{LEAKY} / {RELU}, layer {last}", measure, 1, sample, FACTOR)
             for measure in measures
-            for sample in [_differences(end, measure, LEAKY, RELU, np.log)]
+            for sample in [_differences(end, measure, LEAKY, RELU, log=True)]
         ]
     for name, measures in MEASURES.items():
         best = layers[layers["stage"] == "best"]
@@ -133,13 +133,11 @@ def _cell(
     }
 
 
-def _differences(
-    table: pd.DataFrame, value: str, arm: str, baseline: str, of: Callable = np.asarray
-) -> np.ndarray:
-    """Differences within pairs ``[n]``, of the logarithms if `of` is their function; zeros are missing."""
+def _differences(table: pd.DataFrame, value: str, arm: str, baseline: str, log: bool = False) -> np.ndarray:
+    """Differences within pairs ``[n]``; with `log` of logarithms, and a pair with a zero is left out."""
     pairs = table.pivot(index="seed", columns="method", values=value)[[arm, baseline]]
-    pairs = of(pairs.where(pairs > 0) if of is np.log else pairs).dropna()
-    return difference(pairs.to_numpy())
+    pairs = np.log(pairs.where(pairs > 0)) if log else pairs
+    return difference(pairs.dropna().to_numpy())
 
 
 def _spread(table: pd.DataFrame, value: str) -> np.ndarray:
