@@ -100,10 +100,10 @@ def very_deep_claims(layers: pd.DataFrame) -> Iterator[list[dict]]:
         for measure in SIZE_DIVIDED_OUT:
             effect = _per_seed(trained, measure, _mean_log_ratio)
             without = _per_seed(control[control["stage"] == stage], measure, _mean_log_ratio)
-            what = f"{PRUNED} / {RELU}, mean over layers"
+            what = f"{PRUNED} / {RELU}"
             block.append(_cell("C10", model, what, measure, 1, effect, FACTOR))
             block.append(
-                _cell("C10", model, f"{what}, / without graph", measure, 1, effect - without, FACTOR)
+                _cell("C10", model, f"{what}, with / without graph", measure, 1, effect - without, FACTOR)
             )
         yield block
 

@@ -36,7 +36,7 @@ class Config(BaseModel):
     seed: Int = Field(0, ge=0, lt=2**63)  # the original set none
 
     adjacency: Literal["normalized", "identity"] = "normalized"  # identity: a network without a graph
-    normalize_features: bool = Field(False, strict=True)  # rows that sum to 1; the paper's are raw 0/1 words
+    normalize_features: bool = Field(False, strict=True)  # each row by its sum; the paper's are raw 0/1 words
     hidden_channels: Int = Field(32, ge=1, le=65_536)
     act: Literal["relu", "leaky_relu"] = "relu"
     negative_slope: Float = Field(0.8, gt=0, lt=1)  # of leaky_relu

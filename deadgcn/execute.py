@@ -95,7 +95,9 @@ def _resolve_dataset(asked: str) -> str:
 
 def inputs(job: Job) -> dict[str, str]:
     """Digests, by name, of everything that the notebook's outputs depend on: contents, never file times."""
-    files = [job.notebook, *PACKAGE.glob("*.py"), *(job.root / "results" / "published").rglob("*")]
+    files = [job.notebook, *PACKAGE.glob("*.py")]
+    for folder in ("published", "profiles"):
+        files += (job.root / "results" / folder).rglob("*")
     if job.input_dir is not None:
         for kind in ("figures", "results"):
             files += (job.input_dir / kind / job.dataset).rglob("*")

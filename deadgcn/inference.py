@@ -146,3 +146,22 @@ def _power(n: int, std: float, effect: float, alpha: float) -> float:
         return 1.0
     critical, shift = stats.t.ppf(1 - alpha / 2, n - 1), abs(effect) / std * np.sqrt(n)
     return stats.nct.sf(critical, n - 1, shift) + stats.nct.cdf(-critical, n - 1, shift)
+
+
+def rank_correlation(x: Sequence[float], y: Sequence[float], confidence: float = 0.95) -> dict[str, float]:
+    """Spearman's correlation of two samples ``[n]``, and its interval by Fisher's z (Bonett & Wright 2000).
+
+    Pairs with a missing value are left out. Missing where one of the two does not vary, its interval for
+    n < 4.
+    """
+    pairs = np.stack([x, y], axis=1).astype(float)
+    pairs = pairs[~np.isnan(pairs).any(axis=1)]
+    n, rho, half = len(pairs), np.nan, np.nan
+    if n > 1 and np.ptp(pairs, axis=0).all():
+        rho = float(stats.spearmanr(*pairs.T).statistic)
+    if n > 3:
+        half = stats.norm.ppf((1 + confidence) / 2) * np.sqrt((1 + rho**2 / 2) / (n - 3))
+    with np.errstate(divide="ignore"):  # of a perfect correlation: tanh brings it back
+        centre = np.arctanh(rho)
+    low, high = float(np.tanh(centre - half)), float(np.tanh(centre + half))
+    return {"n": n, "correlation": rho, "low": low, "high": high}

@@ -123,8 +123,9 @@ def _finite_number(value: Any) -> float | None:
 
 def check_ranges(given: dict[str, Any]) -> None:
     """Raise ParameterError for a value that no run can have, before any is trained."""
-    if given.get("num_seeds", 1) < 1:
-        raise ParameterError(f"num_seeds must be at least 1, but {given['num_seeds']} was given")
+    for name in (name for name in given if name.startswith("num_seeds")):
+        if given[name] < 1:
+            raise ParameterError(f"{name} must be at least 1, but {given[name]} was given")
     depths = given.get("depths", [1])
     if max(depths, default=0) < 1:
         raise ParameterError(f"depths must hold a number above 0, but {depths} was given")

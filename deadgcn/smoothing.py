@@ -223,7 +223,7 @@ def _mean_average_distance(x: Tensor, graph: _Graph) -> Tensor:
         sums = x.new_zeros(x.shape[-2]).index_add_(0, edges[0], apart)
         counts = edges[0].bincount(minlength=x.shape[-2])
         means.append((sums / counts)[counts > 0].mean())
-    return torch.stack(means).view(x.shape[:-2])
+    return torch.stack(means).view(x.shape[:-2]).where(x.isfinite().all((-2, -1)), torch.nan)
 
 
 def _ranks(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,5 +1,6 @@
 """Tidy tables of many runs, and how they are stored."""
 
+import gzip
 import hashlib
 import json
 import os
@@ -29,7 +30,8 @@ class Tables:
         epochs: one row per run and epoch (from 0): ``train_loss``, ``val_acc``, ``dead_fraction``,
             ``num_stripped``.
         layers: one row per run, stage (``init``, ``best``, ``last``) and layer (from 1):
-            ``dirichlet_energy``, ``distance_to_mean``, ``norm``, ``dead_fraction``, ``zero_fraction``.
+            the columns :data:`deadgcn.measuring.LAYER_COLUMNS`, which :func:`deadgcn.measuring.measure`
+            explains.
         configs: the runs' settings, in the order of ``runs``.
         states: the runs' best parameters, under PyTorch Geometric's names.
     """
@@ -57,17 +59,20 @@ class Tables:
         )
 
     def save(self, folder: str | Path, prefix: str) -> None:
-        """Write ``<prefix>_{runs,epochs,layers}.csv`` and ``<prefix>_metrics.json`` into the folder.
+        """Write ``<prefix>_runs.csv``, ``<prefix>_{epochs,layers}.csv.gz`` and ``<prefix>_metrics.json``.
 
-        The JSON holds settings, versions and one entry per run; missing values are null in it, and empty in
-        the CSV files. No times and no host names: the same runs give the same bytes.
+        Epochs and layers have tens of thousands of rows: their files are compressed, which pandas reads as
+        it does others, and hold seven digits, as many as the networks' own numbers have. The JSON holds
+        settings, versions and one entry per run; missing values are null in it, and empty in the CSV files.
+        No times and no host names: the same runs give the same bytes.
         """
         _check_prefix(prefix)
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        for name in ("runs", "epochs", "layers"):
-            text = getattr(self, name).to_csv(index=False, lineterminator="\n")
-            _write_text(folder / f"{prefix}_{name}.csv", text)
+        _write_text(folder / f"{prefix}_runs.csv", self.runs.to_csv(index=False, lineterminator="\n"))
+        for name in ("epochs", "layers"):
+            text = getattr(self, name).to_csv(index=False, lineterminator="\n", float_format="%.7g")
+            _write(folder / f"{prefix}_{name}.csv.gz", gzip.compress(text.encode(), mtime=0))
         varied = _varied(self.configs)
         metrics = {
             "settings": self.configs[0].model_dump(exclude=set(varied)),
@@ -137,6 +142,10 @@ def _check_prefix(prefix: str) -> None:
 
 
 def _write_text(path: Path, text: str) -> None:
+    _write(path, text.encode())
+
+
+def _write(path: Path, content: bytes) -> None:
     part = path.with_suffix(f".{os.getpid()}.part")
-    part.write_text(text, encoding="utf-8", newline="")
+    part.write_bytes(content)
     os.replace(part, path)

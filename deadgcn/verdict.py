@@ -20,8 +20,8 @@ the same networks without a graph, where propagation smooths nothing. A correlat
 import numpy as np
 import pandas as pd
 
-from deadgcn.claims import STATEMENTS, core_claims, very_deep_claims
-from deadgcn.inference import holm
+from deadgcn.claims import CONSISTENTLY, FACTOR, MARGIN, STATEMENTS, core_claims, very_deep_claims
+from deadgcn.inference import holm, seeds_needed
 
 ALPHA = 0.05
 
@@ -60,6 +60,26 @@ def verdict(judged: pd.DataFrame) -> pd.DataFrame:
         row |= {name: (of_claim["answer"] == name).sum() for name in ("for", "open", "against")}
         shown = ["reading", "cell", "quantity", "scale", "n", "estimate", "low", "high"]
         rows.append(row | {f"decisive_{name}": decisive[name] for name in shown})
+    return pd.DataFrame(rows)
+
+
+def power(judged: pd.DataFrame) -> pd.DataFrame:
+    """How many seeds each reading of a claim needs, by the standard deviations that were measured.
+
+    One row per claim and reading: cells, n, and the seeds that its most demanding cell needs to be found
+    with a power of 0.8 at 0.05 divided by the number of cells: `for_margin` if the effect is as large as the
+    margin (for C7 the 5 % of layers by which it may fall short), `for_effect` if it is what was measured.
+    """
+    margins = {"difference": MARGIN, "ratio": np.log(FACTOR), "share": 1 - CONSISTENTLY}
+    rows = []
+    for (claim, reading), group in judged.groupby(["claim", "reading"], sort=False):
+        row = {"claim": claim, "reading": reading, "cells": len(group), "n": group["n"].min()}
+        needed: dict[str, list[float]] = {"for_margin": [], "for_effect": []}
+        for cell in group.itertuples():
+            effect = np.log(cell.estimate) if cell.scale == "ratio" else cell.estimate
+            for name, size in (("for_margin", margins[cell.scale]), ("for_effect", effect)):
+                needed[name].append(seeds_needed(cell.std, size, alpha=ALPHA / len(group)))
+        rows.append(row | {name: np.max(numbers) for name, numbers in needed.items()})
     return pd.DataFrame(rows)
 
 

@@ -1,5 +1,6 @@
 import pytest
 import torch
+import torch_geometric
 from torch.nn.functional import cross_entropy
 
 from deadgcn import engine
@@ -55,6 +56,35 @@ def test_passes_are_those_of_autograd(options, twin, twin_adj):
         torch.testing.assert_close(gradient, parameter.grad, rtol=1e-4, atol=1e-7)
 
 
+@pytest.mark.parametrize("num_layers", [1, 3])
+def test_dropout_of_sparse_features_is_that_of_dense_ones_in_pyg(num_layers, twin, twin_adj):
+    nodes, p = twin.train_mask.nonzero().flatten(), 0.4
+    model = network(twin, num_layers, input_dropout=p)
+    states = [generator.get_state() for generator in model.generators]
+    passes = Workspace(model, twin.x, twin_adj)
+    logits = passes.forward()
+    gradients = passes.backward(gradient_of_logits(logits, twin, nodes), nodes)
+    for run, state in enumerate(states):
+        x, own = twin.x.clone(), torch.Generator()
+        own.set_state(state)  # the run draws one number for each word, row by row
+        x[x != 0] *= torch.empty(int(x.count_nonzero())).bernoulli_(1 - p, generator=own) / (1 - p)
+        oracle = torch_geometric.nn.GCN(twin.num_features, 16, num_layers, 7, jk="last")
+        oracle.load_state_dict(model.run_state_dict(run))
+        expected = oracle(x, twin.edge_index)
+        torch.testing.assert_close(logits[run], expected, rtol=1e-4, atol=1e-6)
+        cross_entropy(expected[nodes], twin.y[nodes]).backward()
+        ours = dict(zip(model.run_state_dict(run), gradients_in_order(model, gradients), strict=True))
+        for name, parameter in oracle.named_parameters():
+            torch.testing.assert_close(ours[name][run], parameter.grad, rtol=1e-4, atol=1e-7)
+
+
+def gradients_in_order(model, gradients):
+    """The gradients in the order of ``run_state_dict``: the head's two, which come first, last."""
+    names = [name for name, _ in model.named_parameters()]
+    assert names[:2] == ["head_weight", "head_bias"]
+    return [*gradients[2:], *gradients[:2]]
+
+
 @pytest.mark.parametrize("num_layers", [0, 3])
 def test_later_passes_owe_nothing_to_earlier_ones(num_layers, twin, twin_adj):
     nodes = twin.train_mask.nonzero().flatten()
@@ -96,6 +126,17 @@ def test_memory_is_allocated_once(twin, twin_adj):
     passes.backward(torch.ones(3, len(nodes), 7), nodes)
     passes.forward()
     assert [post.data_ptr() for post in passes.activations] == places
+
+
+def test_sparse_features_times_each_runs_own_mask():
+    x = torch.tensor([[0.0, 2.0, 0.0], [4.0, 0.0, 8.0]])
+    features = SparseFeatures.from_dense(x).times(torch.tensor([[1.0, 0.0, 3.0], [0.5, 1.0, 1.0]]))
+    first, second = (matrix.to_dense() for matrix in features.matrices)
+    assert first.tolist() == [[0, 2, 0], [0, 0, 24]]
+    assert second.tolist() == [[0, 1, 0], [4, 0, 8]]
+    ones = torch.ones(2, 3, 1)
+    assert features.product(ones)[:, :, 0].tolist() == [[2, 24], [1, 12]]  # sums of rows
+    assert features.transposed_product(ones[:, :2])[:, :, 0].tolist() == [[0, 2, 24], [4, 1, 8]]  # of columns
 
 
 @pytest.mark.parametrize("block", [100, 1_000])  # 300 nodes: three blocks, and one

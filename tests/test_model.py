@@ -175,6 +175,21 @@ def test_dropout_drops_at_its_rate_in_training_only(twin, twin_adj):
     assert model.eval().dropout_mask(mask, 0.4) is None
 
 
+def test_dropout_of_sparse_features_drops_words_and_scales_the_rest(twin):
+    model = GCN(twin.num_features, 8, 7, 1, input_dropout=0.3, seeds=SEEDS)
+    first, second, third = (matrix.to_dense() for matrix in model.first_input(twin.x).matrices)
+    words = twin.x != 0
+    for x in (first, second, third):
+        assert (x[~words] == 0).all()
+        assert x[words].unique().tolist() == pytest.approx([0, 1 / 0.7])
+        assert (x[words] != 0).double().mean().item() == pytest.approx(0.7, abs=0.03)
+    assert not torch.equal(first, second) and not torch.equal(second, third)
+    alone = GCN(twin.num_features, 8, 7, 1, input_dropout=0.3, seeds=SEEDS[1:2])
+    assert torch.equal(alone.first_input(twin.x).matrices[0].to_dense(), second)
+    (untouched,) = model.eval().first_input(twin.x).matrices
+    assert torch.equal(untouched.to_dense(), twin.x)
+
+
 def test_dropout_draws_from_each_runs_own_generator(twin, twin_adj):
     def logits(seeds):
         model = GCN(twin.num_features, 8, 7, 2, dropout=0.5, input_dropout=0.5, seeds=seeds)

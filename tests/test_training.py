@@ -7,7 +7,9 @@ import torch
 import torch_geometric
 from torch.nn.functional import cross_entropy
 
+from deadgcn import training
 from deadgcn.config import Config
+from deadgcn.engine import Workspace
 from deadgcn.model import GCN
 from deadgcn.training import resolve_device, train
 
@@ -197,6 +199,40 @@ def test_depth_zero_has_missing_values(twin):
     assert missing == ["dead_fraction", "zero_fraction", "dead_fraction_last", "zero_fraction_last"]
     assert np.isnan(result["epochs"]["dead_fraction"]).all()
     assert all(len(values) == 0 for values in result["layers"].values())
+
+
+@pytest.mark.parametrize(
+    "settings", [{"weight_decay_on": "first"}, {"weight_decay_on": "all"}, {"weight_decay": 0.0}], ids=str
+)
+def test_weight_decay_at_depth_zero_is_that_of_the_head(settings, twin):
+    config = Config(num_layers=0, epochs=8, warmup=7, **{"weight_decay": 0.1, **settings})
+    head = torch.nn.Linear(twin.num_features, 7)
+    state = GCN(twin.num_features, config.hidden_channels, 7, 0).run_state_dict(0)
+    head.load_state_dict({name.removeprefix("lin."): values for name, values in state.items()})
+    optimizer = torch.optim.Adam(head.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+    for _ in range(config.epochs):
+        optimizer.zero_grad()
+        cross_entropy(head(twin.x)[twin.train_mask], twin.y[twin.train_mask]).backward()
+        optimizer.step()
+    (result,) = train([config], twin)
+    for name, values in head.state_dict().items():  # warmup: the last epoch is the best
+        torch.testing.assert_close(result["best_state"][f"lin.{name}"], values, rtol=1e-3, atol=1e-5)
+
+
+def test_normalized_features_are_pygs(twin, monkeypatch):
+    graph, seen = twin.clone(), []
+    graph.x[5] = 0  # a node without words
+    graph.x[9] *= 3
+    monkeypatch.setattr(training, "Workspace", lambda *args: seen.append(args[1]) or Workspace(*args))
+    config = Config(num_layers=2, epochs=3, hidden_channels=8, normalize_features=True)
+    (result,) = train([config], graph)
+    sums, expected = seen[0].sum(1), (graph.x.sum(1) > 0).float()
+    assert sums.sort().values.tolist() == pytest.approx(expected.sort().values.tolist(), abs=1e-6)
+    assert graph.x[9].max() == 3  # the caller's features stay
+    by_pyg = torch_geometric.transforms.NormalizeFeatures()(graph)
+    raw = config.model_copy(update={"normalize_features": False})
+    assert same(result, train([raw], by_pyg)[0])
+    assert not same(result, train([raw], graph)[0])
 
 
 def test_the_best_state_gives_the_stated_accuracy_in_pyg(cora):
