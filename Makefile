@@ -23,7 +23,7 @@ OPTIONS = $(if $(PROFILE),-f params/profiles/$(PROFILE).yaml --output-dir build/
 # The name says which requirements the environment was made from, so that contents count and not file times.
 READY := .venv/ready-$(shell cat requirements.lock pyproject.toml | cksum | tr ' ' '-')
 
-.PHONY: help setup figures smoke report test bench lab data clean
+.PHONY: help setup figures smoke report profiles test bench lab data clean
 
 help: ## list the targets (this is the default)
 	@sed -nE 's/^([a-z]+):[^#]*## (.*)/\1\t\2/p' Makefile | expand -t 10
@@ -56,8 +56,25 @@ report: NOTEBOOKS = notebooks/09_report.ipynb
 figures smoke report: $(READY)
 	.venv/bin/python -m deadgcn.execute $(NOTEBOOKS) $(OPTIONS)
 
+# Run some notebooks (2) with a profile (1) and keep some of its results (3), with the time that it took.
+define KEEP
+	@rm -rf build/$(1); mkdir -p .cache; start=$$SECONDS; \
+	runs() { find .cache -name output.pkl | wc -l; }; before=$$(runs); \
+	$(MAKE) --no-print-directory figures PROFILE=$(1) NOTEBOOKS='$(2:%=notebooks/%.ipynb)'; \
+	minutes=$$(( (SECONDS - start + 30) / 60 )); trained=$$(( $$(runs) - before )); \
+	for folder in build/$(1)/results/*/; do \
+	    kept=results/profiles/$(1)/$$(basename $$folder); mkdir -p $$kept; \
+	    cp $(3:%=$$folder/%.csv) $$kept; \
+	    printf 'minutes,runs_trained\n%s,%s\n' $$minutes $$trained > $$kept/time.csv; \
+	done
+endef
+
+profiles: $(READY) ## the larger runs of params/profiles/{full,kipf}.yaml, kept in results/profiles (an hour)
+	$(call KEEP,full,03_pruning 04_smoothing 08_verdict,verdict verdict_cells power)
+	$(call KEEP,kipf,06_recipe,recipe)
+
 test: $(READY) ## run the tests
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest -n auto --dist loadfile
 
 bench: $(READY) ## time the engine against PyTorch Geometric loops and its limit (40 minutes); README's table
 	.venv/bin/python benchmarks/bench.py

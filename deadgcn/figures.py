@@ -164,7 +164,8 @@ def share_legend(fig: plt.Figure, side: str = "below") -> None:
     for legend in legends:
         legend.remove()
     for ax in fig.axes:
-        if len(ax.get_shared_y_axes().get_siblings(ax)) > 1:
+        siblings = ax.get_shared_y_axes().get_siblings(ax)
+        if sum(other.get_subplotspec().rowspan == ax.get_subplotspec().rowspan for other in siblings) > 1:
             ax.label_outer()
 
 

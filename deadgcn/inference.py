@@ -44,10 +44,11 @@ def interval(
     if len(sample) < BOOTSTRAP_FROM:
         return _t_interval(sample, statistic, confidence)
     options = {"method": "BCa", "n_resamples": RESAMPLES, "confidence_level": confidence}
-    with warnings.catch_warnings():  # of a statistic that hardly varies; mended below
+    # A statistic that hardly varies: scipy divides 0 by 0 and warns; mended below.
+    with warnings.catch_warnings(), np.errstate(invalid="ignore"):
         warnings.simplefilter("ignore", stats.DegenerateDataWarning)
         found = stats.bootstrap(
-            (sample,),
+            (np.sort(sample),),  # resampling goes by position: the order of rows must not matter
             lambda x, axis: location(x, statistic, axis),
             rng=np.random.default_rng(0),
             **options,
@@ -108,7 +109,8 @@ def wilson_interval(successes: float, n: int, confidence: float = 0.95) -> tuple
     z, share = stats.norm.ppf((1 + confidence) / 2), successes / n
     centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
-    return max(0.0, float(centre - half)), min(1.0, float(centre + half))
+    # Exact at the ends, which rounding would miss.
+    return float(centre - half) if share > 0 else 0.0, float(centre + half) if share < 1 else 1.0
 
 
 def holm(p_values: Sequence[float]) -> np.ndarray:
@@ -142,10 +144,13 @@ def seeds_needed(std: float, effect: float, power: float = 0.8, alpha: float = 0
 
 
 def _power(n: int, std: float, effect: float, alpha: float) -> float:
-    if std == 0 or abs(effect) / std * np.sqrt(n) > 30:  # beyond this the noncentral t only loses digits
+    if std == 0:
         return 1.0
     critical, shift = stats.t.ppf(1 - alpha / 2, n - 1), abs(effect) / std * np.sqrt(n)
-    return stats.nct.sf(critical, n - 1, shift) + stats.nct.cdf(-critical, n - 1, shift)
+    if shift > 30:  # the noncentral t loses its digits, and the noise of the mean no longer matters
+        return stats.chi2.cdf((n - 1) * (shift / critical) ** 2, n - 1)
+    # The far tail is nothing beyond 5, where scipy may give a missing value.
+    return stats.nct.sf(critical, n - 1, shift) + (stats.nct.cdf(-critical, n - 1, shift) if shift < 5 else 0)
 
 
 def rank_correlation(x: Sequence[float], y: Sequence[float], confidence: float = 0.95) -> dict[str, float]:

@@ -75,6 +75,8 @@ def paired_difference(
 
     Raises ValueError as `summarize` does, and for a seed that only one of the two methods has.
     """
+    if margin is not None and not margin > log:  # True counts as 1
+        raise ValueError(f"margin must be above 0 (above 1 for ratios), but {margin!r} was passed")
     by = [by] if isinstance(by, str) else list(by)
     rows = []
     for where, pairs in _pairs(table, value, method, baseline, by, log, confidence):

@@ -105,7 +105,7 @@ def test_saved_tables_read_back_and_are_the_same_bytes_again(tables, tmp_path):
     for folder in ("a", "b"):
         tables.save(tmp_path / folder, "x")
     names = sorted(path.name for path in (tmp_path / "a").iterdir())
-    assert names == ["x_epochs.csv", "x_layers.csv", "x_metrics.json", "x_runs.csv"]
+    assert names == ["x_epochs.csv.gz", "x_layers.csv.gz", "x_metrics.json", "x_runs.csv"]
     assert all((tmp_path / "a" / n).read_bytes() == (tmp_path / "b" / n).read_bytes() for n in names)
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "a" / "x_runs.csv"), tables.runs, check_dtype=False)
     metrics = json.loads((tmp_path / "a" / "x_metrics.json").read_text(), parse_constant=pytest.fail)

@@ -60,9 +60,8 @@ def test_help_is_the_default_and_lists_every_target():
     listed = re.findall(r"^([a-z]+) +\S", shown.stdout, flags=re.MULTILINE)
     phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)[1].split()
     assert sorted(listed) == sorted(phony)
-    assert {"setup", "figures", "smoke", "report", "test", "bench", "lab", "data", "clean", "help"} == set(
-        listed
-    )
+    named = "setup figures smoke report profiles test bench lab data clean help"
+    assert set(named.split()) == set(listed)
     assert ".cache" in shown.stdout
 
 
@@ -94,7 +93,7 @@ SMOKE = ["-f", "params/profiles/smoke.yaml", "--output-dir", "build/smoke"]
         (["report", "PROFILE=smoke"], [*EXECUTE, "notebooks/09_report.ipynb", *SMOKE]),
         (["data"], ["-m", "deadgcn.data", "auto"]),
         (["data", "DATASET=CiteSeer"], ["-m", "deadgcn.data", "CiteSeer"]),
-        (["test"], ["-m", "pytest"]),
+        (["test"], ["-m", "pytest", "-n", "auto", "--dist", "loadfile"]),
         (["lab"], ["-m", "jupyter", "lab", "notebooks"]),
     ],
     ids=" ".join,
@@ -112,8 +111,40 @@ def test_settings_reach_the_program_as_they_were_written(ready):
 
 def test_a_failing_program_fails_the_target(ready):
     (ready / ".venv" / "bin" / "python").write_text("#!/bin/sh\nexit 1\n")
-    for target in ("figures", "smoke", "report", "test", "data"):
+    for target in ("figures", "smoke", "report", "profiles", "test", "data"):
         assert make(target, folder=ready).returncode == 2, target
+
+
+PRETENDS_TO_RUN = """#!/usr/bin/env bash
+printf "[%s]" "$@" >> log; echo >> log
+[[ $* == *build/full* ]] && folder=build/full || folder=build/kipf
+mkdir -p $folder/results/Cora .cache/$RANDOM$RANDOM
+for name in verdict verdict_cells power recipe other; do echo $folder > $folder/results/Cora/$name.csv; done
+touch $(ls -d .cache/* | tail -1)/output.pkl
+"""
+
+
+def test_profiles_are_run_and_their_results_kept_with_the_time(ready):
+    (ready / ".venv" / "bin" / "python").write_text(PRETENDS_TO_RUN)
+    stale = ready / "build" / "full" / "results" / "Old"
+    stale.mkdir(parents=True)
+    assert make("profiles", folder=ready).returncode == 0
+    full, kipf = (call[2:] for call in logged(ready))
+    assert full[:3] == [f"notebooks/{n}.ipynb" for n in ("03_pruning", "04_smoothing", "08_verdict")]
+    assert full[3:] == ["-f", "params/profiles/full.yaml", "--output-dir", "build/full"]
+    assert kipf == [
+        "notebooks/06_recipe.ipynb",
+        "-f",
+        "params/profiles/kipf.yaml",
+        "--output-dir",
+        "build/kipf",
+    ]
+    kept = ready / "results" / "profiles"
+    assert {path.name for path in kept.glob("*/*")} == {"Cora"}  # what an earlier run left is not kept
+    names = {path.name for path in (kept / "full" / "Cora").iterdir()}
+    assert names == {"verdict.csv", "verdict_cells.csv", "power.csv", "time.csv"}
+    assert (kept / "full" / "Cora" / "time.csv").read_text() == "minutes,runs_trained\n0,1\n"
+    assert (kept / "kipf" / "Cora" / "recipe.csv").read_text() == "build/kipf\n"
 
 
 def test_setup_follows_the_contents_of_the_lock_file(project):
@@ -167,4 +198,4 @@ def test_continuous_integration_runs_the_tests(ready):
     shutil.copy(ROOT / ".ci" / "run", ready / ".ci")
     done = call(ready / ".ci" / "run", folder="/")
     assert done.returncode == 0, done.stderr
-    assert logged(ready) == [["-m", "pytest"]]
+    assert logged(ready) == [["-m", "pytest", "-n", "auto", "--dist", "loadfile"]]

@@ -14,12 +14,22 @@ from deadgcn.parameters import load_settings, read_defaults
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
-STUDIES = ["01_data", "02_depth", "03_pruning", "04_smoothing", "09_report"]
+STUDIES = ["01_data", "02_depth", "03_pruning", "04_smoothing", "05_ablations", "06_recipe", "08_verdict"]
+STUDIES += ["09_report"]
 FIGURES = {
     "01_data": ["classes", "degrees", "propagation"],
-    "02_depth": ["accuracy_vs_depth", "training_curves", "dead_vs_depth", "dead_by_layer"],
+    "02_depth": [
+        *("accuracy_vs_depth", "training_curves", "dead_vs_depth", "dead_by_layer"),
+        *("accuracy_distribution", "published_depth"),
+    ],
     "03_pruning": ["revival", "accuracy", "dead_and_zero", "paired_difference"],
-    "04_smoothing": ["smoothing_trained", "smoothing_init", "size_divided_out"],
+    "04_smoothing": [
+        *("smoothing_trained", "smoothing_init", "retold", "retold_without_graph"),
+        *("smoothing_ratios", "death_smoothing_gradient"),
+    ],
+    "05_ablations": ["ablation_walk", "ablation_options"],
+    "06_recipe": ["recipe"],
+    "08_verdict": ["verdict", "correlation"],
 }
 
 each_notebook = pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
@@ -118,9 +128,9 @@ def test_no_figure_is_made_that_is_not_listed(smoke):
 def test_results_are_complete(smoke):
     folder, dataset = smoke
     results = folder / "results" / dataset
-    for prefix, runs in (("depth", 2 * 3 * 2), ("pruning", 4 * 3 * 2), ("smoothing", 3 * 2)):
+    for prefix, runs in (("depth", 2 * 3 * 2), ("pruning", 4 * 3 * 2), ("smoothing", 6 * 2)):
         assert len(pd.read_csv(results / f"{prefix}_runs.csv")) == runs
-        assert len(pd.read_csv(results / f"{prefix}_epochs.csv")) == 8 * runs
+        assert len(pd.read_csv(results / f"{prefix}_epochs.csv.gz")) == 8 * runs
         assert len(json.loads((results / f"{prefix}_metrics.json").read_text())["runs"]) == runs
     assert (
         len(list((results / "checkpoints").glob("*.pth"))) == 7
@@ -149,7 +159,7 @@ def test_the_report_shows_all_figures_and_no_code(smoke):
     folder, _ = smoke
     (page,) = folder.glob("report/**/report.html")
     text = page.read_text()
-    assert text.count("<img ") == text.count('alt="') == 9
+    assert text.count("<img ") == text.count('alt="') == 12
     assert "read_csv" not in text and "Abstract" in text
 
 
@@ -163,15 +173,22 @@ def test_every_figure_has_a_title_that_names_the_data_set(notebook):
             assert any("{dataset}" in title for title in titles), calls
 
 
-@pytest.mark.parametrize("dataset", ["auto", "SyntheticCora"])
-def test_unusual_settings_run_to_the_end(tmp_path, dataset):
+def test_unusual_settings_run_to_the_end(tmp_path):
     """A depth that nobody published, one layer, one seed: tables and texts must cope with what is missing."""
-    settings = "{depths: [1], num_seeds: 1, epochs: 2, num_layers: 1, example_num_layers: 1, powers: [1]}"
-    arguments = ["--set", settings, "--set", f"dataset: {dataset}", "--output-dir", str(tmp_path), "--force"]
+    settings = "{depths: [1], num_seeds: 1, epochs: 2, num_layers: 1, example_num_layers: 1, powers: [1], "
+    settings += "num_seeds_deep: 1, walk_depths: [1], num_seeds_walk: 1, option_depths: [1], "
+    settings += "num_seeds_options: 1}"
+    arguments = [
+        "--set",
+        settings,
+        "--set",
+        "dataset: SyntheticCora",
+        "--output-dir",
+        str(tmp_path),
+        "--force",
+    ]
     assert execute.main([*map(str, NOTEBOOKS), *arguments]) == 0
     (page,) = tmp_path.glob("report/**/report.html")
-    if dataset == "SyntheticCora":
-        assert page.parent.name == dataset and "synthetic twin" in page.read_text()
-        assert {folder.name for kind in ("figures", "results") for folder in (tmp_path / kind).iterdir()} == {
-            dataset
-        }
+    assert page.parent.name == "SyntheticCora" and "synthetic twin" in page.read_text()
+    folders = {folder.name for kind in ("figures", "results") for folder in (tmp_path / kind).iterdir()}
+    assert folders == {"SyntheticCora"}

@@ -3,7 +3,8 @@ import pandas as pd
 import pytest
 import scipy.stats
 
-from deadgcn.stats import paired_difference, summarize
+from deadgcn.inference import wilson_interval
+from deadgcn.stats import paired_difference, probability_of_improvement, share_above, summarize
 
 T_2 = 4.302652729911275  # 97.5 % quantile of Student's t with 2 degrees of freedom, from a printed table
 
@@ -111,6 +112,7 @@ def test_a_run_counted_twice_is_refused_with_the_columns_that_tell_its_rows_apar
         ({"value": "foo"}, "must be among the columns .*'test_acc'.*, but 'foo' was passed"),
         ({"value": "test_acc", "by": ("method", "depth")}, "but 'depth' was passed"),
         ({"value": "test_acc", "confidence": 95}, "confidence must be between 0 and 1, but 95 was passed"),
+        ({"value": "test_acc", "statistic": "median"}, "must be 'mean' or 'iqm', but 'median' was passed"),
     ],
 )
 def test_summarize_names_the_bad_choice(arguments, message):
@@ -121,7 +123,7 @@ def test_summarize_names_the_bad_choice(arguments, message):
 def test_paired_difference_by_hand():
     runs = make_runs(ReLU=[1.0, 5.0, 9.0], pruned=[2.0, 7.0, 12.0])  # differences 1, 2, 3
     (row,) = paired_difference(runs, "test_acc", "pruned", "ReLU").to_dict("records")
-    columns = "num_layers method baseline n difference std low high p_value"
+    columns = "num_layers method baseline n difference std low high p_value p_holm"
     assert list(row) == columns.split()
     assert (row["method"], row["baseline"], row["n"]) == ("pruned", "ReLU", 3)
     assert (row["difference"], row["std"]) == (2.0, 1.0)
@@ -163,12 +165,12 @@ def test_paired_ratio_under_log():
     assert row["p_value"] == pytest.approx(scipy.stats.ttest_rel(*logs).pvalue)
 
 
-def test_equal_differences_have_a_point_for_an_interval_and_no_p_value():
+def test_equal_differences_have_a_point_for_an_interval_and_the_sign_tests_p_value():
     assert 0.3 - 0.2 != 0.2 - 0.1  # in the last bits: a t test would make that p = 1e-16
     runs = make_runs(a=[0.3, 0.2], b=[0.2, 0.1])
     (row,) = paired_difference(runs, "test_acc", "a", "b").to_dict("records")
     assert row["std"] == 0 and row["low"] == row["difference"] == row["high"] == pytest.approx(0.1)
-    assert np.isnan(row["p_value"])
+    assert row["p_value"] == 0.5  # the sign test's: two equal signs
 
 
 def test_one_pair_and_no_pair():
@@ -200,3 +202,48 @@ def test_unknown_methods_are_named(method, baseline, role):
     runs = make_runs(a=[1.0], b=[2.0])
     with pytest.raises(ValueError, match=rf"{role} must be one of \['a', 'b'\], but 'c' was passed"):
         paired_difference(runs, "test_acc", method, baseline)
+
+
+def test_summarize_with_interquartile_means():
+    powers = 2.0 ** np.array([90, 3, 4, 1, 5, 6, 8, -70])  # exponents worked by hand in test_inference.py
+    table = summarize(make_runs(ReLU=powers), "test_acc", log=True, statistic="iqm")
+    assert table.loc[0, ["mean", "low"]].tolist() == pytest.approx([2**4.5, 2 ** (4.5 - 3.182446305284263)])
+
+
+@pytest.mark.parametrize("n", [10, 30])
+def test_the_interval_of_a_group_depends_on_its_own_numbers_only(n):
+    a, b, c = np.random.default_rng(2).exponential(size=(3, n))
+    alone = summarize(make_runs(a=a), "test_acc").to_numpy().tolist()
+    for runs in (make_runs(a=a, b=b), make_runs(c=c[:5], a=a), make_runs(b=b, c=c, a=a)):
+        table = summarize(runs, "test_acc")
+        assert table[table["method"] == "a"].to_numpy().tolist() == alone
+        assert table["low"].nunique() == len(table)
+
+
+def test_energies_as_ratios_by_hand():
+    runs = make_runs(a=[2e-20, 4e-10, 8.0], b=[1e-20, 1e-10, 1.0])  # ratios 2, 4, 8
+    row = paired_difference(runs, "test_acc", "a", "b", log=True, margin=2.0**5).iloc[0]
+    assert row[["low", "high"]].tolist() == pytest.approx([4 * 2 ** (x * T_2 / np.sqrt(3)) for x in (-1, 1)])
+    assert row["p_equivalent"] == pytest.approx((1 - np.sqrt(27 / 29)) / 2)  # of 1, 2, 3 with margin 5
+
+
+def test_holm_counts_the_rows_returned():
+    gaps = {5: [1.0, 2, 3], 10: [0.0, 0, 0], 15: [np.nan, np.nan, 1], 20: [-1.0, -1, -1]}
+    runs = [make_runs(a=gap, b=np.zeros(3)).assign(num_layers=d) for d, gap in gaps.items()]
+    for count, expected in (4, [0.2225397, 1, np.nan, 0.5]), (1, [0.0741799]):
+        table = paired_difference(pd.concat(runs[:count]), "test_acc", "a", "b")
+        assert table["p_holm"].tolist() == pytest.approx(expected, rel=1e-6, nan_ok=True)
+
+
+def test_shares_by_hand():
+    runs = make_runs(a=[1.0, 2, 3, 4, np.nan], b=[1.0, 1, 5, 1, 0])  # a tie, won, lost, won
+    (found,) = probability_of_improvement(runs, "test_acc", "a", "b", confidence=0.9).to_numpy().tolist()
+    assert found == [5, "a", "b", 4, 2.5 / 4, *wilson_interval(2.5, 4, 0.9)]
+    found = share_above(runs, "test_acc", 1, by="method").to_numpy().tolist()  # strictly
+    assert found == [["a", 4, 0.75, *wilson_interval(3, 4)], ["b", 5, 0.2, *wilson_interval(1, 5)]]
+
+
+@pytest.mark.parametrize("bad", [{"margin": -0.1}, {"margin": 0.5, "log": True}, {"margin": 0, "log": True}])
+def test_a_margin_that_holds_nothing_is_refused(bad):
+    with pytest.raises(ValueError, match=rf"margin must be above .*, but {bad['margin']} was passed"):
+        paired_difference(make_runs(a=[1.0, 3], b=[2.0, 1]), "test_acc", "a", "b", **bad)
