@@ -71,7 +71,7 @@ endef
 
 profiles: $(READY) ## the larger runs of params/profiles/{full,kipf}.yaml, kept in results/profiles (an hour)
 	$(call KEEP,full,03_pruning 04_smoothing 08_verdict,verdict verdict_cells power)
-	$(call KEEP,kipf,06_recipe,recipe)
+	$(call KEEP,kipf,06_recipe,recipe recipe_gaps recipe_runs)
 
 test: $(READY) ## run the tests
 	.venv/bin/python -m pytest -n auto --dist loadfile

@@ -1,7 +1,9 @@
 """Every measure on embeddings of Cora whose answer is known: what each can and cannot see."""
 
 import math
+from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 from torch.nn.functional import one_hot
@@ -9,6 +11,7 @@ from torch_geometric.utils import homophily
 
 from deadgcn.smoothing import all_measures, effective_rank
 
+ROOT = Path(__file__).parents[1]
 SCALE_FREE = {
     *("rayleigh_quotient", "distance_to_limit", "relative_distance_to_mean", "mean_average_distance"),
     *("stable_rank", "effective_rank", "rank_one_distance"),
@@ -193,3 +196,27 @@ def test_calibration_raw_features(check, cora, degree):
         effective_rank=torch.special.entr(p).sum().exp().item(),
         rank_one_distance=math.sqrt(1 - largest / total),
     )
+
+
+def test_calibration_table_of_the_notebook(cora):
+    """The committed table of 04 holds the answers that the tests above ask for."""
+    table = pd.read_csv(ROOT / "results" / "Cora" / "calibration.csv", index_col="signal")
+    assert table.loc["zero", sorted(SCALE_FREE)].isna().all()
+    signals = {
+        "constant": torch.ones(cora.num_nodes, 32),
+        "one-hot labels": one_hot(cora.y).double(),
+        "raw features": cora.x,
+    }
+    for name, x in signals.items():
+        for measure, value in all_measures(x, cora.edge_index).items():
+            assert table.loc[name, measure] == pytest.approx(value.item(), rel=1e-5, abs=1e-9), (
+                name,
+                measure,
+            )
+    limit, line = (
+        next(row for label, row in table.iterrows() if label.startswith(n)) for n in ("limit", "rank")
+    )
+    assert limit[["rayleigh_quotient", "distance_to_limit", "mean_average_distance"]].max() < 1e-7
+    assert limit["relative_distance_to_mean"] > 0.3
+    assert line["stable_rank"] == pytest.approx(1) and line["rayleigh_quotient"] > 0.5
+    assert table.loc["Gaussian", "stable_rank"] > 20

@@ -119,7 +119,9 @@ PRETENDS_TO_RUN = """#!/usr/bin/env bash
 printf "[%s]" "$@" >> log; echo >> log
 [[ $* == *build/full* ]] && folder=build/full || folder=build/kipf
 mkdir -p $folder/results/Cora .cache/$RANDOM$RANDOM
-for name in verdict verdict_cells power recipe other; do echo $folder > $folder/results/Cora/$name.csv; done
+for name in verdict verdict_cells power recipe recipe_gaps recipe_runs other; do
+    echo $folder > $folder/results/Cora/$name.csv
+done
 touch $(ls -d .cache/* | tail -1)/output.pkl
 """
 

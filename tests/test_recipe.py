@@ -7,7 +7,9 @@ from torch_geometric.transforms import NormalizeFeatures
 from deadgcn import recipe
 from deadgcn.config import Config
 from deadgcn.experiments import grid
+from deadgcn.model import GCN
 from deadgcn.recipe import TwoConvolutions, run_reference, train_two_convolutions
+from deadgcn.training import train
 
 SMALL = {"hidden_channels": 4, "epochs": 6, "lr": 0.05, "weight_decay": 0.1}
 
@@ -60,6 +62,29 @@ def test_agrees_with_pygs_layers_step_by_step(settings, twin):
     assert all(found[name] == pytest.approx(expected[name], abs=2.1 / nodes) for name in expected)
 
 
+def test_with_our_head_it_is_our_network(twin):
+    """From the same weights, PyG's layers with a head and ours learn the same, by the same recipe."""
+    config = Config(num_layers=2, weight_decay_on="first", normalize_features=True, seed=1, **SMALL)
+    (ours,) = train([config], twin)
+    start = GCN(twin.num_features, 4, 7, 2, seeds=(1,)).run_state_dict(0)
+    names = {"convs.0": "first", "convs.1": "second", "lin": "head"}
+    values = {}
+    for name, value in start.items():
+        old = next(old for old in names if name.startswith(old))
+        values[name.replace(old, names[old], 1)] = value
+
+    class Started(TwoConvolutions):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            self.load_state_dict(values)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recipe, "TwoConvolutions", Started)
+        theirs = train_two_convolutions(config, twin, head=True)
+    for name in ("test_acc", "test_acc_last", "val_acc", "val_acc_last"):
+        assert theirs[name] == pytest.approx(ours["run"][name], abs=2.1 / twin.val_mask.sum().item())
+
+
 def test_the_graph_that_is_passed_in_is_left_alone(twin):
     before = twin.x.clone()
     train_two_convolutions(Config(normalize_features=True, **SMALL), twin)
@@ -70,13 +95,13 @@ def test_dropout_acts_on_words_and_hidden_neurons_while_training_only(twin):
     x = twin.x.to_sparse()
     edges = twin.edge_index, torch.ones(twin.edge_index.shape[1])
     for settings in ({"input_dropout": 0.5}, {"dropout": 0.5}):
-        model = TwoConvolutions(twin.num_features, 8, 7, Config(**settings))
+        model = TwoConvolutions(twin.num_features, 7, Config(hidden_channels=8, **settings), head=True)
         assert not torch.equal(model.train()(x, *edges), model(x, *edges))
         assert torch.equal(model.eval()(x, *edges), model(x, *edges))
 
 
 def test_the_mean_over_dropout_is_that_without(twin):
-    model = TwoConvolutions(twin.num_features, 8, 7, Config(input_dropout=0.3))
+    model = TwoConvolutions(twin.num_features, 7, Config(hidden_channels=8, input_dropout=0.3))
     with torch.no_grad():
         model.first.bias.fill_(100.0)  # keeps every hidden neuron above 0, where the network is linear
         x, edges = twin.x.to_sparse(), (twin.edge_index, torch.ones(twin.edge_index.shape[1]))
@@ -97,8 +122,8 @@ def test_a_table_of_many_whatever_the_number_of_jobs_and_each_trained_once(tmp_p
     monkeypatch.setattr(recipe, "WORTH_WORKERS", 0)
     table = run_reference(configs, n_jobs=1, cache=tmp_path)
     assert list(table.columns[:4]) == ["dataset", "method", "num_layers", "seed"]
-    assert table["seed"].tolist() == [0, 1, 2] and set(table["method"]) == {recipe.METHOD}
+    assert table["seed"].tolist() == [0, 1, 2] and set(table["method"]) == {recipe.METHODS[False]}
     assert table.equals(run_reference(configs, n_jobs=2, cache=None))
-    monkeypatch.setattr(recipe, "train_two_convolutions", lambda config: pytest.fail("trained again"))
+    monkeypatch.setattr(recipe, "train_two_convolutions", lambda config, head: pytest.fail("trained again"))
     assert table.equals(run_reference(configs, n_jobs=1, cache=tmp_path))
     assert np.isfinite(table[["test_acc", "val_acc", "test_acc_last", "val_acc_last"]]).all(axis=None)
