@@ -99,6 +99,7 @@ def inputs(job: Job) -> dict[str, str]:
     for folder in ("published", "profiles"):
         files += (job.root / "results" / folder).rglob("*")
     if job.input_dir is not None:
+        files += (job.input_dir / "results").glob("*/verdict.csv")  # the report compares the graphs
         for kind in ("figures", "results"):
             files += (job.input_dir / kind / job.dataset).rglob("*")
     versions = {name: importlib.metadata.version(name) for name in VERSIONS}
