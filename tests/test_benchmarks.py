@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from joblib.externals.loky import get_reusable_executor
 from tiny_project import write_file, write_notebook
 
 from deadgcn.config import Config
@@ -18,6 +19,7 @@ FOLDER = ROOT / "benchmarks"  # scripts beside each other, no package
 @pytest.fixture(autouse=True)
 def scripts(monkeypatch):
     monkeypatch.syspath_prepend(FOLDER)
+    get_reusable_executor().shutdown(wait=True)  # its workers would know the path of earlier tests only
 
 
 @pytest.mark.parametrize("strip", [False, True])
