@@ -1,8 +1,7 @@
 """The paper's figures from tidy tables, one visual identity per arm.
 
 What is drawn over the runs is `deadgcn.stats.summarize` of the same table: give that frame to `save_figure`.
-Legends stand outside the data: above the axes (and under a `fig.suptitle`), or to the right where the lines
-are ordered. `ax.get_legend().remove()` takes one away, as where panels share it.
+Legends stand outside the data: above the axes (and under a `fig.suptitle`), or to the right where ordered.
 """
 
 import os
