@@ -59,7 +59,7 @@ figures smoke report: $(READY)
 # Run some notebooks (2) with a profile (1) and keep some of its results (3), with the time that it took.
 define KEEP
 	@rm -rf build/$(1); mkdir -p .cache; start=$$SECONDS; \
-	runs() { find .cache -name output.pkl | wc -l; }; before=$$(runs); \
+	runs() { find .cache -name '*.run' | wc -l; }; before=$$(runs); \
 	$(MAKE) --no-print-directory figures PROFILE=$(1) NOTEBOOKS='$(2:%=notebooks/%.ipynb)'; \
 	minutes=$$(( (SECONDS - start + 30) / 60 )); trained=$$(( $$(runs) - before )); \
 	for folder in build/$(1)/results/*/; do \

@@ -34,7 +34,8 @@ __all__ = [
 
 PROJECT = Path(__file__).resolve().parents[1]
 SHARED = PROJECT.parent / "shared" / "data"  # copies for machines without network: SHARED/<name>/raw
-BASE_URL = "https://github.com/kimiyoung/planetoid/raw/master/data"
+BASE_URL = "https://raw.githubusercontent.com/kimiyoung/planetoid/master/data"  # the only one asked
+LARGEST = 2**26  # bytes read of one file at most
 RAW_PARTS = ("x", "tx", "allx", "y", "ty", "ally", "graph", "test.index")
 SHA256 = {
     "ind.cora.x": "23cfa55d91c6f624233f5eb7b6e3f141f1bd2b2ae39608a63cf5d084bb27baab",
@@ -93,7 +94,11 @@ def load_graph(
         )
     from torch_geometric.io import read_planetoid_data
 
-    return read_planetoid_data(str(_checked_raw_folder(name, root)), name)
+    # What is opened is a copy of the very bytes that were checked, in a folder that nobody else writes to.
+    with tempfile.TemporaryDirectory(prefix="deadgcn-") as folder:
+        for file, content in _checked_raw_files(name, root).items():
+            Path(folder, file).write_bytes(content)
+        return read_planetoid_data(folder, name)
 
 
 def resolve_dataset(name: str, root: str | Path | None = None) -> str:
@@ -109,7 +114,7 @@ def resolve_dataset(name: str, root: str | Path | None = None) -> str:
         except DataUnavailableError:
             return "SyntheticCora"
     if name != "SyntheticCora":
-        _checked_raw_folder(name, root)
+        _checked_raw_files(name, root)
     return name
 
 
@@ -155,21 +160,20 @@ def _raw_folder(name: str, root: str | Path | None) -> Path:
     return Path(PROJECT / "data" if root is None else root) / name / "raw"
 
 
-def _checked_raw_folder(name: str, root: str | Path | None) -> Path:
-    """Folder of a data set's raw files, all of them in place and known to be whole."""
+def _checked_raw_files(name: str, root: str | Path | None) -> dict[str, bytes]:
+    """A data set's raw files, by name, all of them in place and known to be whole."""
     raw = _raw_folder(name, root)
     sums = raw / "SHA256SUMS"  # the user's own record, for a data set whose checksums are not known here
     recorded = re.findall(r"^([0-9a-f]{64}) [ *](\S+)$", sums.read_text() if sums.is_file() else "", re.M)
     expected = {file: sha256 for sha256, file in recorded} | SHA256
     paths = [raw / f"ind.{name.lower()}.{part}" for part in RAW_PARTS]
-    missing = [path for path in paths if not path.exists()]
     # Damage must be reported even where another file cannot be had, so what is there is checked first.
-    for path in paths:
-        if path not in missing:
-            _check(path, path.read_bytes(), path, expected.get(path.name))
-    for path in missing:
-        _obtain(path, name, expected.get(path.name))
-    return raw
+    present = {path: path.read_bytes() for path in paths if path.exists()}
+    for path, content in present.items():
+        _check(path, content, path, expected.get(path.name))
+    missing = [path for path in paths if path not in present]
+    obtained = {path: _obtain(path, name, expected.get(path.name)) for path in missing}
+    return {path.name: content for path, content in (present | obtained).items()}
 
 
 def _check(source: Path | str, content: bytes, path: Path, expected: str | None) -> None:
@@ -187,8 +191,8 @@ def _check(source: Path | str, content: bytes, path: Path, expected: str | None)
         )
 
 
-def _obtain(path: Path, name: str, expected: str | None) -> None:
-    """Copy or download one raw file, which gets its name only when it is whole."""
+def _obtain(path: Path, name: str, expected: str | None) -> bytes:
+    """Copy or download one raw file, which gets its name only when it is whole, and return what it holds."""
     copy, url = SHARED / name / "raw" / path.name, f"{BASE_URL}/{path.name}"
     if copy.exists():
         source, content = copy, copy.read_bytes()
@@ -200,12 +204,18 @@ def _obtain(path: Path, name: str, expected: str | None) -> None:
         part = Path(folder) / path.name
         part.write_bytes(content)
         os.replace(part, path)
+    return content
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *args: object) -> None:
+        return None  # a redirection is then an error
 
 
 def _download(url: str, path: Path, name: str, expected: str | None) -> bytes:
     try:
-        with urllib.request.urlopen(url, timeout=10) as response:
-            return response.read()
+        with urllib.request.build_opener(_NoRedirects).open(url, timeout=10) as response:
+            return response.read(LARGEST)  # what is longer fails its checksum
     except (OSError, http.client.HTTPException) as error:
         raise DataUnavailableError(
             f"{name} is not available: {path} (expected SHA-256 {expected or 'not known'}) is missing, "

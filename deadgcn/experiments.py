@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from joblib import Memory, Parallel, cpu_count, delayed
+from joblib import Parallel, cpu_count, delayed
 from tqdm import tqdm
 
+from deadgcn import cache as finished
 from deadgcn.config import Config
 from deadgcn.data import PROJECT, resolve_dataset
 from deadgcn.tables import Tables
@@ -81,31 +82,25 @@ def run_grid(
         cache: folder for finished runs (relative: below the project), or None for no cache. A run is found
             again by its settings, torch's version, the kind of device and the text of the modules that
             training imports (on CUDA also by the seeds beside it, on which its last bits may depend there).
-            The cache is trusted like the code: its entries are pickles.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
     """
     configs = list(configs)
-    if not configs:
-        raise ValueError("configs must have at least one entry, but an empty list was passed")
-    if not isinstance(n_jobs, int) or isinstance(n_jobs, bool) or n_jobs == 0:
-        raise ValueError(f"n_jobs must be a positive number, or -1 for all cores, but {n_jobs!r} was passed")
-    _refuse_duplicates(configs)
+    check_grid(configs, n_jobs)
     kind = resolve_device(device).type
-    for dataset in {config.dataset for config in configs}:
-        resolve_dataset(dataset)  # obtain and check the files once, before any worker starts
-    memory = Memory(None if cache is None else PROJECT / cache, verbose=0, compress=1)
-    recall = memory.cache(_recall, ignore=["results"])
+    folder = None if cache is None else PROJECT / cache
     blocks = _blocks(configs, kind)
     keys = {config: _key(config, kind, blocks) for config in configs}
-    results = {key: found for key in keys.values() if (found := _cached(recall, key)) is not None}
+    results = find(folder, keys.values())
     chunks = _chunks(blocks, keys, results, kind)
     jobs = 1 if kind == "cuda" else _useful_jobs(n_jobs, chunks)
     tasks = (delayed(_train_chunk)(n, list(chunk.values()), kind, SOURCES) for n, chunk in enumerate(chunks))
     with tqdm(total=sum(map(_cost, chunks)), disable=not chunks, **_PROGRESS) as progress:
         for number, trained in Parallel(n_jobs=jobs, return_as="generator_unordered")(tasks):
             fresh = dict(zip(chunks[number], trained, strict=True))
+            results |= fresh
             # Stored as soon as a chunk is done: whoever stops the study here loses only the unfinished ones.
-            results |= {key: recall(key, fresh) for key in fresh}
+            for key, result in fresh.items() if folder else ():
+                finished.store(folder, key, result)
             progress.set_postfix_str(_describe(chunks[number]), refresh=False)
             progress.update(_cost(chunks[number]))
     return Tables.from_results(configs, [results[keys[config]] for config in configs])
@@ -117,22 +112,21 @@ _PROGRESS = {
 }
 
 
-class _NotCachedError(Exception):
-    """A run is not in the cache."""
+def check_grid(configs: Sequence[Config], n_jobs: int) -> None:
+    """Raise ValueError for what cannot be trained; obtain and check raw files once, before any worker."""
+    if not configs:
+        raise ValueError("configs must have at least one entry, but an empty list was passed")
+    if not isinstance(n_jobs, int) or isinstance(n_jobs, bool) or n_jobs == 0:
+        raise ValueError(f"n_jobs must be a positive number, or -1 for all cores, but {n_jobs!r} was passed")
+    _refuse_duplicates(configs)
+    for dataset in {config.dataset for config in configs}:
+        resolve_dataset(dataset)
 
 
-def _recall(key: str, results: dict | None) -> dict:
-    """Body of the cache: joblib calls it only for a key that it does not hold, and keeps what it returns."""
-    if results is None:
-        raise _NotCachedError(key)
-    return results[key]
-
-
-def _cached(recall: Any, key: str) -> dict | None:
-    try:
-        return recall(key, None)
-    except _NotCachedError:
-        return None
+def find(folder: Path | None, keys: Iterable[str]) -> dict[str, dict]:
+    """The finished runs among these keys; without a folder there are none."""
+    results = {key: finished.load(folder, key) for key in keys} if folder else {}
+    return {key: result for key, result in results.items() if result is not None}
 
 
 def _blocks(configs: Sequence[Config], kind: str) -> dict[tuple, dict[int, Config]]:

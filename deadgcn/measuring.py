@@ -32,8 +32,13 @@ def losses_and_gradient(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def accuracy(logits: Tensor, y: Tensor, nodes: Tensor) -> Tensor:
-    """Share of the given nodes classified right by each run, ``[R]``."""
-    return (logits[:, nodes].argmax(-1) == y[nodes]).float().mean(-1)
+    """Share of the given nodes classified right by each run, ``[R]``.
+
+    Missing (NaN) for a run with a logit that is not finite at any node, which has no answers to count: the
+    largest of three NaNs would be the first class. Activations that overflow end there too.
+    """
+    correct = (logits[:, nodes].argmax(-1) == y[nodes]).float().mean(-1)
+    return correct.where(logits.isfinite().all(-1).all(-1), torch.nan)
 
 
 def measure(passes: Workspace, graph: Data, dead_threshold: float) -> dict:
@@ -43,6 +48,8 @@ def measure(passes: Workspace, graph: Data, dead_threshold: float) -> dict:
     measure of :func:`deadgcn.smoothing.all_measures`, ``dead_fraction``, ``zero_fraction`` and
     ``gradient_norm``, the Frobenius norm of the gradient of the training loss (without weight decay) with
     respect to the layer's weight. It is exactly 0 where no gradient arrives, or where float32 underflows.
+
+    Of activations that are not finite everything is missing.
     """
     passes.model.eval()
     logits, depth = passes.forward(), passes.model.num_layers
@@ -54,6 +61,8 @@ def measure(passes: Workspace, graph: Data, dead_threshold: float) -> dict:
             columns[name][:, layer] = values
         columns["dead_fraction"][:, layer] = dead_fraction(post, dead_threshold)
         columns["zero_fraction"][:, layer] = zero_fraction(post)
+        for name in ("dead_fraction", "zero_fraction"):  # NaN is not 0, so these would count it as alive
+            columns[name][:, layer].masked_fill_(~columns["norm"][:, layer].isfinite(), torch.nan)
     train_nodes = node_numbers(graph.train_mask)
     _, of_logits = losses_and_gradient(logits[:, train_nodes], graph.y[train_nodes])
     gradients = passes.backward(of_logits, train_nodes)[2:]  # after the head's two, the weights come first
@@ -66,9 +75,15 @@ def measure(passes: Workspace, graph: Data, dead_threshold: float) -> dict:
     }
 
 
-def result(run: int, model: GCN, history: dict, stages: dict, best_epoch: Tensor) -> dict:
-    """Collect one run's numbers as plain numbers and NumPy arrays; the model holds the best state."""
-    numbers = {"best_epoch": int(best_epoch[run])}
+def result(
+    run: int, model: GCN, history: dict, stages: dict, best_epoch: Tensor, diverged_epoch: Tensor
+) -> dict:
+    """Collect one run's numbers as plain numbers and NumPy arrays; the model holds the best state.
+
+    An epoch below 0 is one that never came.
+    """
+    epochs = {"best_epoch": int(best_epoch[run]), "diverged_epoch": int(diverged_epoch[run])}
+    numbers = {name: epoch if epoch >= 0 else None for name, epoch in epochs.items()}
     for suffix, stage in (("", stages["best"]), ("_last", stages["last"])):
         for name in ("test_acc", "val_acc"):
             numbers[name + suffix] = round(float(stage[name][run]), 6)  # a share of at most 1,000 nodes

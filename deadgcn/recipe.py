@@ -7,13 +7,14 @@ PyTorch Geometric's the same, so that architecture and implementation can be tol
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
 import torch
-from joblib import Memory, Parallel, delayed
+from joblib import Parallel, delayed
 from torch.nn import functional as F
 from torch_geometric.data import Data
 from torch_geometric.nn import GCNConv
@@ -21,8 +22,11 @@ from torch_geometric.nn.conv.gcn_conv import gcn_norm
 from torch_geometric.transforms import NormalizeFeatures
 from tqdm import tqdm
 
+from deadgcn import cache as finished
 from deadgcn.config import Config
-from deadgcn.data import PROJECT, load_graph, resolve_dataset
+from deadgcn.data import PROJECT, load_graph
+from deadgcn.experiments import check_grid, find
+from deadgcn.tables import whole_epochs
 from deadgcn.training import use_one_thread
 
 METHODS = {False: "PyG, two convolutions", True: "PyG, with our head"}
@@ -70,6 +74,7 @@ def train_two_convolutions(config: Config, graph: Data | None = None, head: bool
 
     ``test_acc``, ``val_acc`` and ``best_epoch`` are those of the model that was best on validation (ties:
     earliest), with ``_last`` those of the last. Stripping, depth and activation of the config do not apply.
+    A run that diverges (see :func:`deadgcn.training.train`) ends there, and its last accuracies are missing.
     """
     use_one_thread()
     graph = load_graph(config.dataset) if graph is None else graph.clone()
@@ -82,16 +87,19 @@ def train_two_convolutions(config: Config, graph: Data | None = None, head: bool
         classes = int(graph.y.max()) + 1
         model = TwoConvolutions(graph.num_features, classes, config, head)
         optimizer = _optimizer(model, config)
-        best = {"best_epoch": -1, "val_acc": -1.0}
+        best = {"best_epoch": None, "diverged_epoch": None, "test_acc": math.nan, "val_acc": math.nan}
         for epoch in range(config.epochs):
             model.train()
             optimizer.zero_grad()
             logits = model(graph.x, *edges)
-            F.cross_entropy(logits[graph.train_mask], graph.y[graph.train_mask]).backward()
+            (loss := F.cross_entropy(logits[graph.train_mask], graph.y[graph.train_mask])).backward()
             optimizer.step()
             last = _evaluate(model, graph, edges)
-            if config.counts(epoch) and last["val_acc"] > best["val_acc"]:
-                best = {"best_epoch": epoch, **last}
+            if math.isnan(last["val_acc"]) or not loss.isfinite():
+                best, last = best | {"diverged_epoch": epoch}, dict.fromkeys(last, math.nan)
+                break
+            if config.counts(epoch) and not last["val_acc"] <= best["val_acc"]:
+                best |= {"best_epoch": epoch, **last}
     return {**best, **{f"{name}_last": value for name, value in last.items()}}
 
 
@@ -105,28 +113,23 @@ def run_reference(
         head: see :class:`TwoConvolutions`.
         n_jobs, cache: as for :func:`deadgcn.experiments.run_grid`.
     """
-    if not configs:
-        raise ValueError("configs must have at least one entry, but an empty list was passed")
-    for dataset in {config.dataset for config in configs}:
-        resolve_dataset(dataset)
-    train = Memory(None if cache is None else PROJECT / cache, verbose=0, compress=1).cache(
-        _train, ignore=["config", "head"]
-    )
-    keys = [_key(config, head) for config in configs]
-    is_small = sum(config.epochs for config in configs) < WORTH_WORKERS
-    tasks = (delayed(train)(key, config, head) for key, config in zip(keys, configs, strict=True))
-    done = cache is not None and all(train.check_call_in_cache(key, None, head) for key in keys)
-    rows = Parallel(n_jobs=1 if is_small or done else n_jobs, return_as="generator")(tasks)
-    rows = list(tqdm(rows, total=len(configs), disable=done or is_small))
+    check_grid(configs, n_jobs)
+    folder = None if cache is None else PROJECT / cache
+    keys = {config: _key(config, head) for config in configs}
+    rows = find(folder, keys.values())
+    missing = {key: config for config, key in keys.items() if key not in rows}
+    is_small = sum(config.epochs for config in missing.values()) < WORTH_WORKERS
+    tasks = (delayed(train_two_convolutions)(config, head=head) for config in missing.values())
+    trained = Parallel(n_jobs=1 if is_small else n_jobs, return_as="generator")(tasks)
+    for key, row in zip(missing, tqdm(trained, total=len(missing), disable=is_small), strict=True):
+        rows[key] = row
+        if folder:
+            finished.store(folder, key, row)
     names = [
         {"dataset": c.dataset, "method": METHODS[head], "num_layers": 2, "seed": c.seed} for c in configs
     ]
-    return pd.DataFrame([name | row for name, row in zip(names, rows, strict=True)])
-
-
-def _train(key: str, config: Config, head: bool) -> dict[str, float]:
-    """Body of the cache; the key says all that the result depends on."""
-    return train_two_convolutions(config, head=head)
+    runs = [name | rows[keys[config]] for name, config in zip(names, configs, strict=True)]
+    return whole_epochs(pd.DataFrame(runs))
 
 
 def _key(config: Config, head: bool) -> str:
@@ -150,5 +153,8 @@ def _optimizer(model: TwoConvolutions, config: Config) -> torch.optim.Adam:
 @torch.no_grad()
 def _evaluate(model: TwoConvolutions, graph: Data, edges: tuple) -> dict[str, float]:
     model.eval()
-    correct = (model(graph.x, *edges).argmax(-1) == graph.y).double()
+    logits = model(graph.x, *edges)
+    correct = (logits.argmax(-1) == graph.y).double()
+    if not logits.isfinite().all():  # no answers to count
+        correct = correct.fill_(math.nan)
     return {f"{part}_acc": correct[graph[f"{part}_mask"]].mean().item() for part in ("test", "val")}

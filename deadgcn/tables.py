@@ -2,8 +2,8 @@
 
 import gzip
 import hashlib
+import io
 import json
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from deadgcn import files
 from deadgcn.config import Config
 
 KEY_COLUMNS = ("dataset", "method", "num_layers", "seed")
@@ -23,6 +24,9 @@ IMPLIED_BY_METHOD = ("act", "strip")  # what the three arms differ in: their lab
 @dataclass(frozen=True)
 class Tables:
     """Tidy tables of many runs; the key columns come first and are named as :class:`Config`'s fields.
+
+    Each table has ``diverged_epoch``: when the run's numbers ceased to be finite, missing if they never did
+    (see :func:`deadgcn.training.train`). What would be measured from there on is missing.
 
     Attributes:
         runs: one row per run: ``best_epoch``, and ``test_acc``, ``val_acc``, ``dead_fraction``,
@@ -47,13 +51,15 @@ class Tables:
         """Build the tables from what :func:`deadgcn.training.train` returned for each config."""
         columns = _key_columns(configs)
         keys = [{name: getattr(config, name) for name in columns} for config in configs]
+        runs = [{**key, **result["run"]} for key, result in zip(keys, results, strict=True)]
+        keys = [{name: run[name] for name in [*columns, "diverged_epoch"]} for run in runs]
         pairs = list(zip(keys, results, strict=True))
+        epochs = [_epoch_rows(key, result) for key, result in pairs]
+        layers = [rows for key, result in pairs for rows in _layer_rows(key, result)]
         return cls(
-            pd.DataFrame([{**key, **result["run"]} for key, result in pairs]),
-            pd.concat([_epoch_rows(key, result) for key, result in pairs], ignore_index=True),
-            pd.concat(
-                [rows for key, result in pairs for rows in _layer_rows(key, result)], ignore_index=True
-            ),
+            whole_epochs(pd.DataFrame(runs)),
+            whole_epochs(pd.concat(epochs, ignore_index=True)),
+            whole_epochs(pd.concat(layers, ignore_index=True)),
             list(configs),
             [result["best_state"] for result in results],
         )
@@ -68,11 +74,10 @@ class Tables:
         """
         _check_prefix(prefix)
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
         _write_text(folder / f"{prefix}_runs.csv", self.runs.to_csv(index=False, lineterminator="\n"))
         for name in ("epochs", "layers"):
             text = getattr(self, name).to_csv(index=False, lineterminator="\n", float_format="%.7g")
-            _write(folder / f"{prefix}_{name}.csv.gz", gzip.compress(text.encode(), mtime=0))
+            files.write(folder / f"{prefix}_{name}.csv.gz", gzip.compress(text.encode(), mtime=0))
         varied = _varied(self.configs)
         metrics = {
             "settings": self.configs[0].model_dump(exclude=set(varied)),
@@ -87,17 +92,19 @@ class Tables:
     def save_checkpoints(self, folder: str | Path) -> list[Path]:
         """Write each run's best state as one ``.pth`` and return the paths, in the order of ``runs``.
 
+        A run that diverged before any epoch counted has no best state, and gets no file.
+
         The files hold tensors only (``torch.load(..., weights_only=True)``), under the parameter names of
         ``torch_geometric.nn.GCN(..., jk="last")``. Their names say method, depth and seed, and end in a
         digest of all settings.
         """
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        paths = [folder / checkpoint_name(config) for config in self.configs]
-        for path, state in zip(paths, self.states, strict=True):
-            torch.save(state, part := path.with_suffix(f".{os.getpid()}.part"))
-            os.replace(part, path)
-        return paths
+        kept = self.runs["best_epoch"].notna()
+        trained = zip(self.configs, self.states, kept, strict=True)
+        states = {Path(folder, checkpoint_name(config)): state for config, state, has in trained if has}
+        for path, state in states.items():
+            torch.save(state, buffer := io.BytesIO())
+            files.write(path, buffer.getvalue())
+        return list(states)
 
 
 def checkpoint_name(config: Config) -> str:
@@ -105,6 +112,12 @@ def checkpoint_name(config: Config) -> str:
     label = re.sub(r"[^A-Za-z0-9.]+", "-", config.method).strip("-")
     digest = hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:8]
     return f"{label}_{config.num_layers}-layers_seed-{config.seed}_{digest}.pth"
+
+
+def whole_epochs(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with epochs as whole numbers, also where some of them are missing."""
+    present = [name for name in ("best_epoch", "diverged_epoch") if name in table]
+    return table.assign(**{name: pd.array(table[name].tolist(), dtype="Int64") for name in present})
 
 
 def _varied(configs: Sequence[Config]) -> list[str]:
@@ -142,10 +155,4 @@ def _check_prefix(prefix: str) -> None:
 
 
 def _write_text(path: Path, text: str) -> None:
-    _write(path, text.encode())
-
-
-def _write(path: Path, content: bytes) -> None:
-    part = path.with_suffix(f".{os.getpid()}.part")
-    part.write_bytes(content)
-    os.replace(part, path)
+    files.write(path, text.encode())

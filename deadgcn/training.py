@@ -47,6 +47,11 @@ def train(configs: Sequence[Config], graph: Data | None = None, device: str = "a
         ``best_kept`` says otherwise. In ``epochs``,
         ``train_loss`` is that of the weights the epoch began with; ``val_acc`` and ``dead_fraction`` are
         those after its step, before its strip.
+
+        A run diverges in the first epoch whose loss, or whose logits after the step, are not finite:
+        ``diverged_epoch`` in ``run`` (None if it never does). From there on nothing of it counts: what
+        would be measured is missing (NaN), and so is the ``best`` model if none was kept before, with
+        ``best_epoch`` None. Its neighbours are not touched.
     """
     config = _shared_settings(configs)
     use_one_thread()
@@ -57,11 +62,11 @@ def train(configs: Sequence[Config], graph: Data | None = None, device: str = "a
     values = _flatten_(model)  # [R, P]
     passes = Workspace(model, graph.x, adj)
     init = measure(passes, graph, config.dead_threshold)
-    history, best, best_epoch = _loop(passes, values, graph, config)
+    history, best, *epochs = _loop(passes, values, graph, config)
     last = measure(passes, graph, config.dead_threshold)
     values.copy_(best)
     stages = {"init": init, "best": measure(passes, graph, config.dead_threshold), "last": last}
-    return [result(run, model, history, stages, best_epoch) for run in range(len(configs))]
+    return [result(run, model, history, stages, *epochs) for run in range(len(configs))]
 
 
 def use_one_thread() -> None:
@@ -151,8 +156,11 @@ def _views(flat: Tensor, parameters: Sequence[Tensor]) -> list[Tensor]:
 
 def _loop(
     passes: Workspace, values: Tensor, graph: Data, config: Config
-) -> tuple[dict[str, Tensor], Tensor, Tensor]:
-    """Train in place; return histories ``[epochs, R]``, the best parameters ``[R, P]`` and their epochs."""
+) -> tuple[dict[str, Tensor], Tensor, Tensor, Tensor]:
+    """Train in place; return histories ``[epochs, R]``, the best parameters ``[R, P]`` and their epochs.
+
+    Last come the epochs in which runs diverged, ``[R]`` like the best ones; -1 stands for never.
+    """
     model = passes.model
     gradients = _views(values.grad, list(model.parameters()))
     decayed = _first_layer(model) if config.weight_decay_on == "first" else []
@@ -160,8 +168,10 @@ def _loop(
     optimizer = torch.optim.Adam([values], lr=config.lr, weight_decay=decay, fused=True)
     train_nodes, val_nodes = node_numbers(graph.train_mask), node_numbers(graph.val_mask)
     has_dropout = bool(config.dropout or config.input_dropout)
-    best, best_acc = values.clone(), values.new_full((len(values),), -1.0)  # [R, P], [R]
-    best_epoch = torch.zeros_like(best_acc, dtype=torch.int64)
+    # NaN until there is one: a run that diverges at once has no best model.
+    best, best_acc = torch.full_like(values, torch.nan), values.new_full((len(values),), -1.0)  # [R, P], [R]
+    best_epoch = torch.full_like(best_acc, -1, dtype=torch.int64)
+    diverged_epoch, gone = best_epoch.clone(), best_epoch >= 0  # gone: whether a run has diverged, [R]
     history, logits = [], None
     for epoch in range(config.epochs):
         if logits is None:
@@ -179,6 +189,11 @@ def _loop(
         model.eval()
         logits = passes.forward()
         acc = accuracy(logits, graph.y, val_nodes)  # [R]
+        losses = losses.masked_fill(gone, torch.nan)
+        gone = gone | acc.isnan() | ~losses.isfinite()
+        diverged_epoch = torch.where(gone & (diverged_epoch < 0), epoch, diverged_epoch)
+        values.masked_fill_(gone[:, None], torch.nan)  # for good, even if it would have come back
+        acc = acc.masked_fill(gone, torch.nan)
         dead = [dead_mask(post, config.dead_threshold) for post in passes.activations]  # L times [R, d]
         stripped = torch.zeros_like(best_epoch)  # [R]
         other_pass = has_dropout  # whether the next epoch needs a forward pass of its own
@@ -195,10 +210,11 @@ def _loop(
                 torch.where(improved[:, None], values, best, out=best)
         if other_pass:
             logits = None
-        history.append((losses, acc, _mean_over_layers(dead, like=acc), stripped))
+        history.append((losses, acc, _mean_over_layers(dead, acc), stripped))
     names = ("train_loss", "val_acc", "dead_fraction", "num_stripped")
     columns = zip(*history, strict=True)
-    return {n: torch.stack(c) for n, c in zip(names, columns, strict=True)}, best, best_epoch
+    history = {name: torch.stack(column) for name, column in zip(names, columns, strict=True)}
+    return history, best, best_epoch, diverged_epoch
 
 
 def _first_layer(model: GCN) -> list[tuple[int, Tensor]]:
@@ -209,9 +225,10 @@ def _first_layer(model: GCN) -> list[tuple[int, Tensor]]:
     ]
 
 
-def _mean_over_layers(dead: list[Tensor], like: Tensor) -> Tensor:
-    """Share of all hidden neurons that are dead, ``[R]``, float64; missing at depth 0."""
-    return torch.stack(dead).double().mean((0, 2)) if dead else torch.full_like(like, torch.nan).double()
+def _mean_over_layers(dead: list[Tensor], acc: Tensor) -> Tensor:
+    """Share of all hidden neurons that are dead, ``[R]``, float64; missing at depth 0, and where acc is."""
+    shares = torch.stack(dead).double().mean((0, 2)) if dead else torch.full_like(acc, torch.nan).double()
+    return shares.masked_fill(acc.isnan(), torch.nan)
 
 
 def _strip_(passes: Workspace, dead: list[Tensor], val_nodes: Tensor, config: Config) -> Tensor:

@@ -81,11 +81,11 @@ def test_unreachable_download_names_file_checksum_and_remedy(root):
     ],
 )
 def test_network_faults_are_unavailability(error, root, monkeypatch):
-    def urlopen(url, timeout):
+    def urlopen(opener, url, timeout):
         assert timeout <= 10
         raise error
 
-    monkeypatch.setattr(urllib.request, "urlopen", urlopen)
+    monkeypatch.setattr(urllib.request.OpenerDirector, "open", urlopen)
     with pytest.raises(DataUnavailableError, match="cannot be downloaded"):
         resolve_dataset("Cora", root)
     assert resolve_dataset("auto", root) == "SyntheticCora"

@@ -205,14 +205,16 @@ def test_an_edit_in_the_middle_of_a_session_is_noticed():
         experiments._train_chunk(0, grid(["ReLU"], **SMALL), "cpu", "sources of another time")
 
 
-def test_a_damaged_entry_is_trained_again(tmp_path, trained, caplog):
+def test_a_damaged_entry_is_trained_again(tmp_path, trained, capsys):
     configs = grid(["ReLU"], **SMALL)
     first = run_grid(configs, cache=tmp_path)
-    (entry,) = tmp_path.rglob("output.pkl")
+    (entry,) = tmp_path.rglob("*.run")
     entry.write_bytes(entry.read_bytes()[:-20])
     assert_same(first, run_grid(configs, cache=tmp_path))
     assert len(trained) == 2
-    assert "Exception while loading results" in caplog.text
+    assert f"{entry} is damaged (its checksum does not fit)" in capsys.readouterr().err
+    assert_same(first, run_grid(configs, cache=tmp_path))
+    assert len(trained) == 2
 
 
 def test_the_modules_in_the_key_are_those_that_training_imports():

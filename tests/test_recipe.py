@@ -41,6 +41,7 @@ def literal_run(config, graph):
     best = counted.index(max(counted))  # the earliest of equals
     return {
         "best_epoch": best,
+        "diverged_epoch": None,
         "val_acc": history[best][0],
         "test_acc": history[best][1],
         "val_acc_last": history[-1][0],
@@ -59,7 +60,8 @@ def test_agrees_with_pygs_layers_step_by_step(settings, twin):
     expected = literal_run(config, twin)
     assert found.keys() == expected.keys() and found["best_epoch"] == expected["best_epoch"]
     nodes = twin.test_mask.sum().item()
-    assert all(found[name] == pytest.approx(expected[name], abs=2.1 / nodes) for name in expected)
+    accuracies = [name for name in expected if "acc" in name]
+    assert all(found[name] == pytest.approx(expected[name], abs=2.1 / nodes) for name in accuracies)
 
 
 def test_with_our_head_it_is_our_network(twin):

@@ -143,7 +143,7 @@ def check_measures(result, stage, model, graph, x, edges):
 
 def flat(result):
     return [
-        *result["run"].values(),
+        *(np.nan if value is None else value for value in result["run"].values()),
         *result["epochs"].values(),
         *result["layers"].values(),
         *result["best_state"].values(),
@@ -195,7 +195,7 @@ def test_measures_come_from_the_networks_own_activations(twin):
 
 def test_depth_zero_has_missing_values(twin):
     (result,) = train([Config(num_layers=0, epochs=3)], twin)
-    missing = [name for name, value in result["run"].items() if value != value]
+    missing = [name for name, value in result["run"].items() if value != value]  # NaN
     assert missing == ["dead_fraction", "zero_fraction", "dead_fraction_last", "zero_fraction_last"]
     assert np.isnan(result["epochs"]["dead_fraction"]).all()
     assert all(len(values) == 0 for values in result["layers"].values())
