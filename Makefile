@@ -15,18 +15,21 @@ PYTHON = python3
 # YAML is full of quotes and brackets: recipes read these from the environment, where no shell expands them.
 export DATASET SET
 
+# -I: neither PYTHONPATH nor the folder that make is called from has a say in what is imported.
+EXECUTE = .venv/bin/python -I -m deadgcn.execute
 NOTEBOOKS = $(sort $(wildcard notebooks/[0-9]*.ipynb))
 # Only a run that changes nothing but the data set writes to figures/, results/ and report/.
 OPTIONS = $(if $(PROFILE),-f params/profiles/$(PROFILE).yaml --output-dir build/$(PROFILE),$(if $(SET),,--output-dir .)) \
-    $(if $(filter-out auto,$(DATASET)),--set "dataset: $$DATASET") $(if $(SET),--set "$$SET")
+    $(CHOICE) $(if $(SET),--set "$$SET")
+CHOICE = $(if $(filter-out auto,$(DATASET)),--set "dataset: $$DATASET")
 
 # The name says which requirements the environment was made from, so that contents count and not file times.
 READY := .venv/ready-$(shell cat requirements.lock pyproject.toml | cksum | tr ' ' '-')
 
-.PHONY: help setup figures smoke report profiles test bench lab data clean
+.PHONY: help setup figures smoke report verify profiles test test-faults bench lab data clean
 
 help: ## list the targets (this is the default)
-	@sed -nE 's/^([a-z]+):[^#]*## (.*)/\1\t\2/p' Makefile | expand -t 10
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1\t\2/p' Makefile | expand -t 13
 	@echo
 	@echo "DATASET=auto    data set for figures, smoke, report and data; auto is Cora, or its synthetic twin"
 	@echo "SET='YAML'      parameters for figures and report, such as SET='depths: [2, 4, 64]'; writes below build/"
@@ -37,15 +40,17 @@ help: ## list the targets (this is the default)
 
 setup: $(READY) ## make .venv with the versions of requirements.lock, if it is not there yet
 
-$(READY): # written last: a set-up that was interrupted is done again
-	@rm -f .venv/ready-*
-	@echo "setup: making .venv with $$($(PYTHON) --version)"
-	@$(PYTHON) -m venv .venv
-	@echo "setup: installing $$(wc -l < requirements.lock) packages of requirements.lock; the first time takes minutes"
-	@.venv/bin/python -m pip install --quiet $(PIP_FLAGS) -r requirements.lock
-	@.venv/bin/python -m pip install --quiet $(PIP_FLAGS) --no-deps -e .
-	@touch $@
-	@echo "setup: done"
+$(READY): # written last: a set-up that was interrupted is done again; of two at once the second waits
+	@mkdir -p build; exec 9> build/setup.lock; if command -v flock > /dev/null; then flock 9; fi; \
+	if [ -e $@ ]; then exit; fi; \
+	rm -f .venv/ready-*; \
+	echo "setup: making .venv with $$($(PYTHON) --version)"; \
+	$(PYTHON) -m venv .venv; \
+	echo "setup: installing $$(wc -l < requirements.lock) packages of requirements.lock; the first time takes minutes"; \
+	.venv/bin/python -m pip install --quiet $(PIP_FLAGS) -r requirements.lock; \
+	.venv/bin/python -m pip install --quiet $(PIP_FLAGS) --no-deps -e .; \
+	touch $@; \
+	echo "setup: done"
 
 figures: ## rerun every notebook: all figures and tables, executed notebooks and report.html
 smoke: ## the same with tiny settings (params/profiles/smoke.yaml), into build/smoke
@@ -54,7 +59,7 @@ report: ## rerun 09_report only: report.html from the tables that are there
 smoke: override PROFILE = smoke
 report: NOTEBOOKS = notebooks/09_report.ipynb
 figures smoke report: $(READY)
-	.venv/bin/python -m deadgcn.execute $(NOTEBOOKS) $(OPTIONS)
+	$(EXECUTE) $(NOTEBOOKS) $(OPTIONS)
 
 # Run some notebooks (2) with a profile (1) and keep some of its results (3), with the time that it took.
 define KEEP
@@ -64,7 +69,7 @@ define KEEP
 	minutes=$$(( (SECONDS - start + 30) / 60 )); trained=$$(( $$(runs) - before )); \
 	for folder in build/$(1)/results/*/; do \
 	    kept=results/profiles/$(1)/$$(basename $$folder); mkdir -p $$kept; \
-	    cp $(3:%=$$folder/%.csv) $$kept; \
+	    cp -r $(3:%=$$folder/%.csv) $$folder/provenance $$kept; \
 	    printf 'minutes,runs_trained\n%s,%s\n' $$minutes $$trained > $$kept/time.csv; \
 	done
 endef
@@ -73,8 +78,15 @@ profiles: $(READY) ## the larger runs of params/profiles/{full,kipf}.yaml, kept 
 	$(call KEEP,full,03_pruning 04_smoothing 08_verdict,verdict verdict_cells power)
 	$(call KEEP,kipf,06_recipe,recipe recipe_gaps recipe_runs)
 
+verify: $(READY) ## rerun everything into build/verify, and compare it with the committed evidence cell by cell
+	$(EXECUTE) $(NOTEBOOKS) --output-dir build/verify $(CHOICE)
+	.venv/bin/python -I -m deadgcn.verify "$$DATASET"
+
 test: $(READY) ## run the tests
 	.venv/bin/python -m pytest -n auto --dist loadfile
+
+test-faults: $(READY) ## run the tests that kill, damage and fill up what they run (5 minutes)
+	.venv/bin/python -m pytest -m faults
 
 bench: $(READY) ## time the engine against PyTorch Geometric loops and its limit (40 minutes); README's table
 	.venv/bin/python benchmarks/bench.py
@@ -83,7 +95,7 @@ lab: $(READY) ## open the notebooks in JupyterLab
 	.venv/bin/python -m jupyter lab notebooks
 
 data: $(READY) ## fetch and check the data set DATASET
-	.venv/bin/python -m deadgcn.data "$$DATASET"
+	.venv/bin/python -I -m deadgcn.data "$$DATASET"
 
 clean: ## remove build/; finished training (.cache/), data/ and .venv/ stay
 	rm -rf build

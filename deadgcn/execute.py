@@ -6,20 +6,28 @@ Everything is checked before the first kernel starts, a failed run overwrites no
 inputs and outputs are as its last run left them is not run again.
 """
 
+import os
+import sys
+
+if __name__ == "__main__" and not sys.flags.isolated:
+    # Neither the caller's folder nor PYTHONPATH may decide what is imported from here on.
+    os.execv(sys.executable, [sys.executable, "-I", *sys.orig_argv[1:]])
+
 import argparse
 import hashlib
 import importlib.metadata
 import json
-import os
 import platform
-import sys
+import shutil
+import signal
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import FrameType
+from typing import Any, NoReturn
 
-from . import parameters
-from .notebook import Job, RunError, move, run, sha256
+from . import files, parameters, provenance
+from .notebook import Job, RunError, run
 from .parameters import ParameterError, Settings
 
 PACKAGE = Path(__file__).parent
@@ -40,6 +48,8 @@ def plan(notebooks: list[Path], files: list[Path], texts: list[str], output_dir:
     }
     told = [parameters.load_settings(path, f"-f {path}") for path in files]
     told += [parameters.parse_settings("--set", text) for text in texts]
+    if empty := [layer.source for layer in told if layer.source == "--set" and not layer.values]:
+        raise ParameterError(f"{empty[0]} must be a YAML mapping such as 'depths: [2, 4, 64]', but is empty")
     common = _params(folder.parent, "common")
     known = {name for values in defaults.values() for name in values}
     for layer in [common, *told]:
@@ -47,20 +57,22 @@ def plan(notebooks: list[Path], files: list[Path], texts: list[str], output_dir:
     for layer in told:
         if "output_dir" in layer.values:
             raise ParameterError(f"{layer.source}: output_dir is not for setting; use --output-dir DIR")
-    if output_dir is None:
-        settings = {name: value for layer in told for name, value in layer.values.items()}
-        output_dir = Path("build", "run-" + digest(settings)[:8])
-    jobs = []
+    resolved = {}
     for path in notebooks:
         own = _params(folder.parent, path.stem)
         parameters.check_names(own, set(defaults[path]), f"{path.stem} does not know")
-        given = parameters.resolve(defaults[path], [common, own, *told])
-        parameters.check_ranges(given)
-        # Folders are ours to choose; what params/ says of them only repeats the notebook's defaults.
-        chosen = {"output_dir", "input_dir"} - {name for layer in told for name in layer.values}
-        given = {name: value for name, value in given.items() if name not in chosen}
-        jobs.append(Job(path, Path(os.path.normpath(folder.parent / output_dir)), defaults[path], given))
-    return jobs
+        resolved[path] = parameters.resolve(defaults[path], [common, own, *told])
+        parameters.check_ranges(resolved[path], [common, own, *told])
+    if output_dir is None:
+        settings = {name: value for layer in told for name, value in layer.values.items()}
+        output_dir = Path("build", "run-" + digest(settings)[:8])
+    output_dir = Path(os.path.normpath(folder.parent / output_dir))
+    # Folders are ours to choose; what params/ says of them only repeats the notebook's defaults.
+    chosen = {"output_dir", "input_dir"} - {name for layer in told for name in layer.values}
+    return [
+        Job(path, output_dir, defaults[path], {n: value for n, value in given.items() if n not in chosen})
+        for path, given in resolved.items()
+    ]
 
 
 def _params(root: Path, name: str) -> Settings:
@@ -95,16 +107,16 @@ def _resolve_dataset(asked: str) -> str:
 
 def inputs(job: Job) -> dict[str, str]:
     """Digests, by name, of everything that the notebook's outputs depend on: contents, never file times."""
-    files = [job.notebook, *PACKAGE.glob("*.py")]
+    read = [job.notebook, *PACKAGE.glob("*.py")]
     for folder in ("published", "profiles"):
-        files += (job.root / "results" / folder).rglob("*")
+        read += (job.root / "results" / folder).rglob("*")
     if job.input_dir is not None:
-        files += (job.input_dir / "results").glob("*/verdict.csv")  # the report compares the graphs
+        read += (job.input_dir / "results").glob("*/verdict.csv")  # the report compares the graphs
         for kind in ("figures", "results"):
-            files += (job.input_dir / kind / job.dataset).rglob("*")
+            read += (job.input_dir / kind / job.dataset).rglob("*")
     versions = {name: importlib.metadata.version(name) for name in VERSIONS}
     return {
-        **{os.path.relpath(path, job.root): sha256(path) for path in files if path.is_file()},
+        **{os.path.relpath(path, job.root): files.sha256(path) for path in read if path.is_file()},
         "settings": digest([job.given, job.dataset]),
         "versions": digest([platform.python_version(), versions]),
     }
@@ -127,13 +139,13 @@ def stamp(job: Job, found: dict[str, str], made: dict[str, str]) -> dict[str, An
 
 def is_up_to_date(job: Job, found: dict[str, str]) -> bool:
     """Whether the inputs are those of the last successful run and its files are still as it made them."""
-    path = stamp_path(job)
-    if not path.exists():
-        return False
-    last = json.loads(path.read_text(encoding="utf-8"))
-    files = {job.output_dir / name: recorded for name, recorded in last["outputs"].items()}
+    try:
+        last = json.loads(stamp_path(job).read_text(encoding="utf-8"))
+        made = {job.output_dir / name: recorded for name, recorded in last["outputs"].items()}
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+        return False  # none yet, or damaged: running again is always right
     return last == stamp(job, found, last["outputs"]) and all(
-        path.is_file() and sha256(path) == recorded for path, recorded in files.items()
+        path.is_file() and files.sha256(path) == recorded for path, recorded in made.items()
     )
 
 
@@ -143,13 +155,21 @@ def execute(job: Job, force: bool = False, timeout: int | None = None) -> None:
     if not force and is_up_to_date(job, found):
         print(f"{job.notebook.stem}: up to date", flush=True)
         return
+    for folder in (Path("figures", job.dataset), Path("results", job.dataset), job.report):
+        files.refuse_unwritable(job.output_dir / folder)
+    if job.input_dir is not None:
+        provenance.check(job.input_dir)
     text = json.dumps(stamp(job, found, run(job, timeout)), indent=1)
-    path = stamp_path(job)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_suffix(f".{os.getpid()}")
-    fresh.write_text(text + "\n", encoding="utf-8")
-    move(fresh, path)
+    files.write(stamp_path(job), text.encode() + b"\n")
     print(f"{job.notebook.stem:<16}{(time.monotonic() - start) / 60:.1f} min", flush=True)
+
+
+def tidy(job: Job) -> None:
+    """Remove what killed runs into the same folder left; only for whoever holds that folder's lock."""
+    shutil.rmtree(job.stages, ignore_errors=True)
+    for kind in ("figures", "results", "report"):
+        for part in (job.output_dir / kind).rglob(f".*{files.PART}"):
+            part.unlink(missing_ok=True)
 
 
 def digest(value: Any) -> str:
@@ -164,9 +184,12 @@ def main(argv: list[str] | None = None) -> int:
         jobs = plan(args.notebooks, args.file, args.set, args.output_dir)
         where = os.path.relpath(jobs[0].output_dir, jobs[0].root)
         print(f"outputs go to {where}/", flush=True)
-        for job in choose_datasets(jobs):
-            execute(job, args.force, args.timeout)
-    except (ParameterError, RunError, OSError) as error:
+        waiting = f"another run writes to {where}/; waiting for it to end"
+        with files.locked(jobs[0].stages.with_suffix(".lock"), waiting):
+            tidy(jobs[0])
+            for job in choose_datasets(jobs):
+                execute(job, args.force, args.timeout)
+    except (ParameterError, RunError, provenance.DamagedError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2 if isinstance(error, ParameterError) else 1
     except KeyboardInterrupt:
@@ -196,5 +219,11 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
 if __name__ == "__main__":
+    for name in ("SIGTERM", "SIGHUP"):  # as Ctrl-C: the kernel must not be left behind
+        signal.signal(getattr(signal, name), _interrupt)
     sys.exit(main())

@@ -1,11 +1,13 @@
 """Files that are whole or not there: written beside their place, and moved into it in one step."""
 
 import errno
+import fcntl
 import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 PART = ".part"  # the end of names that nobody but the writer looks at
@@ -53,6 +55,30 @@ def _rename_or_copy(source: Path, target: Path) -> None:
             shutil.copyfile(source, target)
         except OSError as full:
             raise OSError(full.errno, full.strerror, str(target)) from full
+
+
+@contextmanager
+def locked(path: Path, waiting: str) -> Iterator[None]:
+    """Hold the lock of that name; while another process has it, print the text and wait.
+
+    The system takes the lock from a process that is killed.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(waiting, flush=True)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def refuse_unwritable(folder: Path) -> None:
+    """Raise OSError if files cannot be put into a folder, which need not exist; nothing is written."""
+    nearest = next(path for path in (folder, *folder.parents) if path.exists())
+    number = errno.ENOTDIR if not nearest.is_dir() else errno.EACCES
+    if not (nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)):
+        raise OSError(number, os.strerror(number), str(nearest))
 
 
 def sha256(path: Path) -> str:

@@ -1,6 +1,5 @@
 """One notebook: run it in a fresh folder, clean it, and move its files to where they belong."""
 
-import errno
 import hashlib
 import json
 import logging
@@ -12,12 +11,15 @@ import tempfile
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
+
+from . import files, provenance
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
 
 REPORT = "09_report"  # the notebook that also becomes a page
+LOG = "log.txt"  # of what cells and kernel print; kept only of a failed run
 
 
 class RunError(RuntimeError):
@@ -40,6 +42,12 @@ class Job:
         return self.notebook.parents[1]
 
     @property
+    def stages(self) -> Path:
+        """The folder of notebooks that are being run for these outputs, each in a folder of its own."""
+        key = hashlib.sha256(os.path.relpath(self.output_dir, self.root).encode()).hexdigest()[:8]
+        return self.root / "build" / "stage" / key
+
+    @property
     def report(self) -> Path:
         """Where reports go, relative to the outputs' root; only Cora's need not say whose they are."""
         return Path("report") if self.dataset == "Cora" else Path("report", self.dataset)
@@ -56,10 +64,11 @@ def run(job: Job, timeout: int | None = None) -> dict[str, str]:
     """Execute the notebook in a fresh folder; once it ran to its end, move its files below `job.output_dir`.
 
     `timeout` is in seconds for one cell. Returns the SHA-256 of every file made, by its path relative to
-    that folder. Raises RunError, and leaves that folder as it was, if the notebook did not run to its end.
+    that folder. Raises RunError, and leaves that folder as it was, if the notebook did not run to its end;
+    what ran, and a log, are then in a folder below build/failed.
     """
-    (job.root / "build" / "stage").mkdir(parents=True, exist_ok=True)
-    stage = Path(tempfile.mkdtemp(prefix=f"{job.notebook.stem}-", dir=job.root / "build" / "stage"))
+    job.stages.mkdir(parents=True, exist_ok=True)
+    stage = Path(tempfile.mkdtemp(prefix=f"{job.notebook.stem}-", dir=job.stages))
     executed = stage / job.report / "notebooks" / job.notebook.name
     try:
         executed.parent.mkdir(parents=True)
@@ -70,13 +79,21 @@ def run(job: Job, timeout: int | None = None) -> dict[str, str]:
 
             page = render(executed, "" if job.dataset == "Cora" else f" ({job.dataset})")
             (stage / job.report / "report.html").write_text(page, encoding="utf-8")
-        files = sorted(path for path in stage.rglob("*") if path.is_file() and path != executed)
-        made = {str(path.relative_to(stage)): sha256(path) for path in [*files, executed]}
-        for name in made:  # the executed notebook last: it vouches for the others
-            move(stage / name, job.output_dir / name)
+        (stage / LOG).unlink(missing_ok=True)
+        made = {
+            str(path.relative_to(stage)): files.sha256(path)
+            for path in sorted(stage.rglob("*"))
+            if path.is_file()
+        }
+        record = provenance.path_of(job.notebook.stem, job.dataset)
+        files.write(stage / record, provenance.record(job.notebook.stem, job.given, made))
+        made[str(record)] = files.sha256(stage / record)
+        # The executed notebook last: it vouches for the others.
+        order = sorted(made, key=lambda name: stage / name == executed)
+        files.move({stage / name: job.output_dir / name for name in order})
         return made
     finally:
-        shutil.rmtree(stage)
+        shutil.rmtree(stage, ignore_errors=True)  # whatever is left is removed when the next run starts
 
 
 def _execute(job: Job, stage: Path, executed: Path, timeout: int | None) -> None:
@@ -91,21 +108,41 @@ def _execute(job: Job, stage: Path, executed: Path, timeout: int | None) -> None
         pass  # the notebook's cells say it better
     except (CellTimeoutError, DeadKernelError) as error:
         problem = f"{type(error).__name__}: {str(error).splitlines()[0]}"
-    problem = failure(nbformat.read(executed, as_version=4), problem)
+        if isinstance(error, DeadKernelError):
+            problem += " (killed, perhaps for want of memory, or it ended itself)"
+    except RuntimeError as error:  # from the kernel's start
+        raise _kept(job, stage, executed, f"the kernel did not start: {error}") from error
+    try:
+        problem = failure(nbformat.read(executed, as_version=4), problem)
+    except ValueError as error:
+        problem = f"the executed notebook is damaged; is the disk full? ({error})"
     if problem:
-        kept = job.root / "build" / "failed" / job.notebook.name
-        move(executed, kept)
-        raise RunError(f"{job.notebook.stem}: {problem}; what ran is in {os.path.relpath(kept, job.root)}")
+        raise _kept(job, stage, executed, problem)
+
+
+def _kept(job: Job, stage: Path, executed: Path, problem: str) -> RunError:
+    """Keep what ran and its log for reading, in a folder of its own, and return the error that says where."""
+    kept = job.root / "build" / "failed" / stage.name
+    parts = {path: kept / path.name for path in (executed, stage / LOG) if path.exists()}
+    try:
+        with (stage / LOG).open("a", encoding="utf-8") as log:
+            log.write(f"\n{job.notebook.stem}: {problem}\n")
+        files.move(parts)
+    except OSError as error:
+        return RunError(f"{job.notebook.stem}: {problem}; what ran could not be kept: {error}")
+    where = os.path.relpath(kept, job.root)
+    return RunError(f"{job.notebook.stem}: {problem}; what ran, and a log, are in {where}")
 
 
 def _papermill(job: Job, stage: Path, executed: Path, timeout: int | None) -> None:
     import papermill
     from traitlets.config import Config
 
+    from . import kernel
+
     logging.getLogger("papermill").setLevel(logging.ERROR)  # it overlooks parameters and then warns of them
     folders = {"output_dir": str(stage), "input_dir": str(job.input_dir)}
-    # Kernels that start side by side race for TCP ports; sockets in a folder of their own cannot meet.
-    with tempfile.TemporaryDirectory(prefix="kernel-") as sockets:
+    with kernel.temporary_folder() as own, (stage / LOG).open("a", encoding="utf-8") as log:
         papermill.execute_notebook(
             job.notebook,
             executed,
@@ -114,10 +151,27 @@ def _papermill(job: Job, stage: Path, executed: Path, timeout: int | None) -> No
             language="python",
             cwd=job.notebook.parent,
             progress_bar=False,
-            stderr_file=sys.stderr,
+            stdout_file=log,
+            stderr_file=_Both(log, sys.stderr),
             execution_timeout=timeout,
-            config=Config(KernelManager={"transport": "ipc", "ip": str(Path(sockets, "socket"))}),
+            kernel_manager_class=kernel.Kernel,
+            config=Config(kernel.settings(own, stage / LOG)),
         )
+
+
+class _Both(NamedTuple):
+    """Two files written to as one."""
+
+    one: TextIO
+    other: TextIO
+
+    def write(self, text: str) -> None:
+        for file in self:
+            file.write(text)
+
+    def flush(self) -> None:
+        for file in self:
+            file.flush()
 
 
 def failure(nb: "NotebookNode", problem: str | None = None) -> str | None:
@@ -127,13 +181,13 @@ def failure(nb: "NotebookNode", problem: str | None = None) -> str | None:
     sys.exit(0) for success, so each cell must have its number and no error.
     """
     code = [cell for cell in nb.cells if cell.cell_type == "code" and cell.source.strip()]
-    number = 1
-    for cell in code:
-        number = cell.execution_count or number
+    # A kernel that dies at once does not say which cell it had begun; papermill's notes do.
+    began = [cell.execution_count or cell.metadata.get("papermill", {}).get("start_time") for cell in code]
+    number = max((place for place, begun in enumerate(began, 1) if begun), default=1)
+    for place, cell in enumerate(code, 1):
         errors = [output for output in cell.outputs if output.output_type == "error"]
         if errors and not problem:
-            problem = f"{errors[0].ename}: {' '.join(errors[0].evalue.split())}"
-            break
+            number, problem = place, f"{errors[0].ename}: {' '.join(errors[0].evalue.split())}"
     if not problem and any(cell.execution_count is None for cell in code):
         problem = "no error, but the cells after it did not run"
     return f"cell [{number}] ended with {problem}" if problem else None
@@ -190,21 +244,3 @@ def settle(outputs: list["NotebookNode"], root: Path) -> list["NotebookNode"]:
         text["stderr"] = warnings.replace(f"{root}{os.sep}", "")
         settled += [new_output("stream", name=name, text=text[name]) for name in text if text[name].strip()]
     return settled
-
-
-def move(source: Path, target: Path) -> None:
-    """Put a file in the place of another in one step, so that nobody sees half of it."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.replace(source, target)
-    except OSError as error:
-        if error.errno != errno.EXDEV:
-            raise
-        copy = target.with_name(f".{target.name}.{os.getpid()}")  # another file system: copy beside it first
-        shutil.copyfile(source, copy)
-        os.replace(copy, target)
-
-
-def sha256(path: Path) -> str:
-    """The SHA-256 of a file's content."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()

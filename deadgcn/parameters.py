@@ -4,15 +4,21 @@ import ast
 import difflib
 import json
 import math
+import reprlib
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import yaml
-from pydantic import ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
-from .config import Config
+from .config import DATASETS, Config, Int
 
 LEGAL = {bool: "true or false", int: "a whole number", float: "a number", str: "text", dict: "a mapping"}
+# A few lines of YAML can stand for a value whose full text would fill the memory.
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 60
+_SHORT.maxlevel = 2
+show = _SHORT.repr
 
 
 class ParameterError(ValueError):
@@ -24,6 +30,57 @@ class Settings(NamedTuple):
 
     source: str
     values: dict[str, Any]
+
+
+def _distinct(values: list[int]) -> list[int]:
+    if len(set(values)) < len(values):
+        raise ValueError("every number must occur once")
+    return values
+
+
+def _ascending(values: list[int]) -> list[int]:
+    if values != sorted(values):
+        raise ValueError("numbers must be in ascending order")
+    return values
+
+
+def _some_layers(values: list[int]) -> list[int]:
+    if max(values) == 0:
+        raise ValueError("must hold a number above 0")
+    return values
+
+
+def _jobs(value: int) -> int:
+    if value == 0:
+        raise ValueError("must be a positive number of processes, or -1 for one per core")
+    return value
+
+
+Layers = Seeds = Annotated[Int, Field(ge=1, le=10_000)]
+Power = Annotated[Int, Field(ge=1, le=100_000)]
+Depths = Annotated[
+    list[Annotated[Int, Field(ge=0, le=10_000)]],
+    *(Field(min_length=1), AfterValidator(_distinct), AfterValidator(_some_layers)),
+]
+LayerLists = Annotated[list[Layers], Field(min_length=1), AfterValidator(_distinct)]
+Powers = Annotated[list[Power], Field(min_length=1), AfterValidator(_distinct), AfterValidator(_ascending)]
+
+
+class Ranges(Config, extra="ignore"):
+    """What is legal for the notebooks' parameters, beside a run's own settings."""
+
+    dataset: Literal["auto", *DATASETS] = "auto"
+    depths: Depths | None = None
+    walk_depths: LayerLists | None = None
+    option_depths: LayerLists | None = None
+    num_layers: Layers = 1
+    example_num_layers: Layers = 1
+    num_seeds: Seeds = 1
+    num_seeds_deep: Seeds = 1
+    num_seeds_walk: Seeds = 1
+    num_seeds_options: Seeds = 1
+    powers: Powers | None = None
+    n_jobs: Annotated[Int, AfterValidator(_jobs)] = -1
 
 
 class _UniqueKeys(yaml.SafeLoader):
@@ -40,6 +97,16 @@ class _UniqueKeys(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+def _plain_int(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
+    """YAML 1.1 takes 010 for eight and 1:30 for ninety, which nobody who writes them expects."""
+    if ":" in node.value or (node.value.lstrip("+-").startswith("0") and node.value.lstrip("+-") != "0"):
+        raise yaml.YAMLError(f"{node.value} is no plain whole number (line {node.start_mark.line + 1})")
+    return loader.construct_yaml_int(node)
+
+
+_UniqueKeys.add_constructor("tag:yaml.org,2002:int", _plain_int)
+
+
 def parse_settings(source: str, text: str) -> Settings:
     """The YAML mapping in `text`; nothing at all counts as an empty mapping.
 
@@ -47,11 +114,13 @@ def parse_settings(source: str, text: str) -> Settings:
     """
     try:
         values = yaml.load(text, _UniqueKeys)
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: an impossible date such as 2024-13-01
-        raise ParameterError(f"{source} cannot be read as YAML: {' '.join(str(error).split())}") from error
+    # An impossible date such as 2024-13-01, a tag such as !!int on text, a thousand nested brackets.
+    except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ParameterError(f"{source} cannot be read as YAML: {reason}") from error
     if values is not None and not isinstance(values, dict):
         raise ParameterError(
-            f"{source} must be a YAML mapping such as 'depths: [2, 4, 64]', but is {values!r}"
+            f"{source} must be a YAML mapping such as 'depths: [2, 4, 64]', but is {show(values)}"
         )
     return Settings(source, {str(name): value for name, value in (values or {}).items()})
 
@@ -106,11 +175,17 @@ def check_value(name: str, value: Any, default: Any) -> Any:
         sample = next((item for item in default if isinstance(item, float)), default[0])
         return [check_value(f"{name}[{place}]", item, sample) for place, item in enumerate(value)]
     if kind is list and not isinstance(value, list):
-        raise ParameterError(f"{name} must be a list, but {value!r} was given; write {name}: [{value}]")
+        shown = show(value)
+        raise ParameterError(f"{name} must be a list, but {shown} was given; write {name}: [{shown}]")
     checked = _finite_number(value) if kind is float else value
     if type(checked) is kind:  # not isinstance: True is no whole number
         return checked
-    raise ParameterError(f"{name} must be {LEGAL[kind]} such as {default!r}, but {value!r} was given")
+    message = f"{name} must be {LEGAL[kind]} such as {default!r}, but {show(value)} was given"
+    if type(value) is bool:
+        message += "; YAML reads on, off, yes and no as true and false"
+    elif kind is int and (number := _finite_number(value)) is not None and number.is_integer():
+        message += f"; write {number:.0f}"
+    raise ParameterError(message)
 
 
 def _finite_number(value: Any) -> float | None:
@@ -121,22 +196,19 @@ def _finite_number(value: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def check_ranges(given: dict[str, Any]) -> None:
-    """Raise ParameterError for a value that no run can have, before any is trained."""
-    for name in (name for name in given if name.startswith("num_seeds")):
-        if given[name] < 1:
-            raise ParameterError(f"{name} must be at least 1, but {given[name]} was given")
-    depths = given.get("depths", [1])
-    if max(depths, default=0) < 1:
-        raise ParameterError(f"depths must hold a number above 0, but {depths} was given")
-    own = {name: value for name, value in given.items() if name in Config.model_fields and name != "dataset"}
-    for settings in (own, *({"num_layers": depth} for depth in depths)):
-        try:
-            Config(**settings)
-        except ValidationError as error:
-            first = error.errors()[0]
-            name, value = ".".join(map(str, first["loc"])) or "the combination", first["input"]
-            raise ParameterError(f"{name}: {first['msg']}, but {value!r} was given") from error
+def check_ranges(given: dict[str, Any], layers: list[Settings]) -> None:
+    """Raise ParameterError, with the layer that it came from, for a value that no notebook can work with."""
+    try:
+        Ranges(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        message = first["msg"].removeprefix("Value error, ").replace("Input should", "must")
+        if not first["loc"]:
+            raise ParameterError(f"the settings do not go together: {message}") from error
+        name, *place = first["loc"]
+        source = next(layer.source for layer in reversed(layers) if name in layer.values)
+        what = f"{name}{''.join(f'[{number}]' for number in place)}"
+        raise ParameterError(f"{source}: {what}: {message}, but {show(first['input'])} was given") from error
 
 
 def check_names(settings: Settings, known: set[str], who: str) -> None:
@@ -145,7 +217,7 @@ def check_names(settings: Settings, known: set[str], who: str) -> None:
         if name not in known:
             nearest = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0)
             hint = f"the nearest known name is {nearest[0]}" if nearest else "there are no parameters"
-            raise ParameterError(f"{settings.source}: {who} {name} (given as {value!r}); {hint}")
+            raise ParameterError(f"{settings.source}: {who} {name:.60} (given as {show(value)}); {hint}")
 
 
 def resolve(defaults: dict[str, Any], layers: list[Settings]) -> dict[str, Any]:

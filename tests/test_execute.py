@@ -42,11 +42,16 @@ def fake_run(monkeypatch):
     ("text", "message"),
     [
         ("depth: [3]", "--set: no notebook knows depth (given as [3]); the nearest known name is depths"),
-        ("lr: true", "--set: lr must be a number such as 0.1, but True was given"),
-        ("epochs: 2.0", "--set: epochs must be a whole number such as 3, but 2.0 was given"),
+        (
+            "lr: true",
+            "--set: lr must be a number such as 0.1, but True was given; YAML reads on, off, yes and no as "
+            "true and false",
+        ),
+        ("epochs: 2.0", "--set: epochs must be a whole number such as 3, but 2.0 was given; write 2"),
         ("depths: 3", "--set: depths must be a list, but 3 was given; write depths: [3]"),
         ("{lr: 1, lr: 2}", "--set cannot be read as YAML: lr is given twice (line 1); give it once"),
         ("lr", "--set must be a YAML mapping such as 'depths: [2, 4, 64]', but is 'lr'"),
+        ("null", "--set must be a YAML mapping such as 'depths: [2, 4, 64]', but is empty"),
         ("output_dir: x", "--set: output_dir is not for setting; use --output-dir DIR"),
     ],
 )

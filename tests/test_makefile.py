@@ -57,20 +57,20 @@ def ready(project):
 def test_help_is_the_default_and_lists_every_target():
     shown = make()
     assert shown.returncode == 0 and shown.stdout == make("help").stdout
-    listed = re.findall(r"^([a-z]+) +\S", shown.stdout, flags=re.MULTILINE)
+    listed = re.findall(r"^([a-z-]+) +\S", shown.stdout, flags=re.MULTILINE)
     phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)[1].split()
     assert sorted(listed) == sorted(phony)
-    named = "setup figures smoke report profiles test bench lab data clean help"
+    named = "setup figures smoke report verify profiles test test-faults bench lab data clean help"
     assert set(named.split()) == set(listed)
     assert ".cache" in shown.stdout
 
 
 def test_a_dry_run_shows_the_command():
     shown = make("-n", "figures").stdout
-    assert ".venv/bin/python -m deadgcn.execute" in shown and "--output-dir ." in shown
+    assert ".venv/bin/python -I -m deadgcn.execute" in shown and "--output-dir ." in shown
 
 
-EXECUTE = ["-m", "deadgcn.execute"]
+EXECUTE = ["-I", "-m", "deadgcn.execute"]
 BOTH = [*EXECUTE, "notebooks/01_data.ipynb", "notebooks/09_report.ipynb"]
 TRICKY = """{a: 'it''s', "b": [1, 2], c: "$(touch x) `touch x` $$HOME ; #"}"""
 SMOKE = ["-f", "params/profiles/smoke.yaml", "--output-dir", "build/smoke"]
@@ -91,9 +91,10 @@ SMOKE = ["-f", "params/profiles/smoke.yaml", "--output-dir", "build/smoke"]
         (["smoke", "PROFILE=wide", "SET=a: 1"], [*BOTH, *SMOKE, "--set", "a: 1"]),
         (["report"], [*EXECUTE, "notebooks/09_report.ipynb", "--output-dir", "."]),
         (["report", "PROFILE=smoke"], [*EXECUTE, "notebooks/09_report.ipynb", *SMOKE]),
-        (["data"], ["-m", "deadgcn.data", "auto"]),
-        (["data", "DATASET=CiteSeer"], ["-m", "deadgcn.data", "CiteSeer"]),
+        (["data"], ["-I", "-m", "deadgcn.data", "auto"]),
+        (["data", "DATASET=CiteSeer"], ["-I", "-m", "deadgcn.data", "CiteSeer"]),
         (["test"], ["-m", "pytest", "-n", "auto", "--dist", "loadfile"]),
+        (["test-faults"], ["-m", "pytest", "-m", "faults"]),
         (["lab"], ["-m", "jupyter", "lab", "notebooks"]),
     ],
     ids=" ".join,
@@ -109,20 +110,38 @@ def test_settings_reach_the_program_as_they_were_written(ready):
     assert f"[--set][{TRICKY}]" in (ready / "log").read_text()
 
 
+def test_verify_reruns_beside_the_evidence_and_compares(ready):
+    assert make("verify", "DATASET=CiteSeer", folder=ready).returncode == 0
+    rerun = [*BOTH, "--output-dir", "build/verify", "--set", "dataset: CiteSeer"]
+    assert logged(ready) == [rerun, ["-I", "-m", "deadgcn.verify", "CiteSeer"]]
+
+
+def test_of_two_set_ups_at_once_the_second_waits_and_has_nothing_left_to_do(project):
+    (project / "python").write_text(FAKE_PYTHON + "sleep 0.5\n")
+    both = [
+        subprocess.Popen(["make", "setup", "PYTHON=./python"], cwd=project, stdout=subprocess.PIPE)
+        for _ in range(2)
+    ]
+    texts = [process.communicate()[0].decode() for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    assert sorted("setup: done" in text for text in texts) == [False, True] and len(logged(project)) == 4
+
+
 def test_a_failing_program_fails_the_target(ready):
     (ready / ".venv" / "bin" / "python").write_text("#!/bin/sh\nexit 1\n")
-    for target in ("figures", "smoke", "report", "profiles", "test", "data"):
+    for target in ("figures", "smoke", "report", "verify", "profiles", "test", "test-faults", "data"):
         assert make(target, folder=ready).returncode == 2, target
 
 
 PRETENDS_TO_RUN = """#!/usr/bin/env bash
 printf "[%s]" "$@" >> log; echo >> log
 [[ $* == *build/full* ]] && folder=build/full || folder=build/kipf
-mkdir -p $folder/results/Cora .cache/$RANDOM$RANDOM
+mkdir -p $folder/results/Cora/provenance .cache/$RANDOM$RANDOM
+echo {} > $folder/results/Cora/provenance/08_verdict.json
 for name in verdict verdict_cells power recipe recipe_gaps recipe_runs other; do
     echo $folder > $folder/results/Cora/$name.csv
 done
-touch $(ls -d .cache/* | tail -1)/output.pkl
+touch $(ls -d .cache/* | tail -1)/x.run
 """
 
 
@@ -131,7 +150,7 @@ def test_profiles_are_run_and_their_results_kept_with_the_time(ready):
     stale = ready / "build" / "full" / "results" / "Old"
     stale.mkdir(parents=True)
     assert make("profiles", folder=ready).returncode == 0
-    full, kipf = (call[2:] for call in logged(ready))
+    full, kipf = (call[3:] for call in logged(ready))
     assert full[:3] == [f"notebooks/{n}.ipynb" for n in ("03_pruning", "04_smoothing", "08_verdict")]
     assert full[3:] == ["-f", "params/profiles/full.yaml", "--output-dir", "build/full"]
     assert kipf == [
@@ -144,7 +163,7 @@ def test_profiles_are_run_and_their_results_kept_with_the_time(ready):
     kept = ready / "results" / "profiles"
     assert {path.name for path in kept.glob("*/*")} == {"Cora"}  # what an earlier run left is not kept
     names = {path.name for path in (kept / "full" / "Cora").iterdir()}
-    assert names == {"verdict.csv", "verdict_cells.csv", "power.csv", "time.csv"}
+    assert names == {"verdict.csv", "verdict_cells.csv", "power.csv", "time.csv", "provenance"}
     assert (kept / "full" / "Cora" / "time.csv").read_text() == "minutes,runs_trained\n0,1\n"
     assert (kept / "kipf" / "Cora" / "recipe.csv").read_text() == "build/kipf\n"
 
@@ -188,7 +207,7 @@ def test_an_interrupted_setup_is_done_again(project):
 
 def test_clean_removes_build_only(ready):
     for name in ("build", ".cache", "data", "figures"):
-        (ready / name).mkdir()
+        (ready / name).mkdir(exist_ok=True)
     done = make("clean", folder=ready)
     assert done.returncode == 0 and "removed build/" in done.stdout
     assert not (ready / "build").exists()
@@ -200,4 +219,7 @@ def test_continuous_integration_runs_the_tests(ready):
     shutil.copy(ROOT / ".ci" / "run", ready / ".ci")
     done = call(ready / ".ci" / "run", folder="/")
     assert done.returncode == 0, done.stderr
-    assert logged(ready) == [["-m", "pytest", "-n", "auto", "--dist", "loadfile"]]
+    assert logged(ready) == [
+        ["-m", "pytest", "-n", "auto", "--dist", "loadfile"],
+        ["-m", "pytest", "-m", "faults"],
+    ]

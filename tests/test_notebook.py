@@ -1,6 +1,5 @@
 import hashlib
 import json
-import os
 
 import pytest
 from tiny_project import PARAMETERS, WRITE, call, contents, fake_data, write_file, write_notebook
@@ -39,13 +38,15 @@ def executed(tmp_path_factory):
 
 def test_a_run_leaves_its_files_and_a_stamp_and_nothing_else(executed):
     root, (left, _) = executed
-    assert left.keys() == {"results/Cora/ok.csv", "report/notebooks/01_ok.ipynb"}
+    record = "results/Cora/provenance/01_ok.json"
+    assert left.keys() == {"results/Cora/ok.csv", "report/notebooks/01_ok.ipynb", record}
     assert left["results/Cora/ok.csv"] == b"[2, 4] 0.0005 3"
     (stamp,) = (root / "build" / "stamps").glob("*/01_ok.json")
     assert json.loads(stamp.read_text())["outputs"] == {
         name: hashlib.sha256(content).hexdigest() for name, content in left.items()
     }
-    assert list((root / "build" / "stage").iterdir()) == []
+    assert {path.suffix for path in (root / "build" / "stage").iterdir()} == {".lock", ""}
+    assert list((root / "build" / "stage").glob("*/*")) == []
 
 
 def test_a_rerun_gives_the_same_bytes(executed):
@@ -89,27 +90,36 @@ def test_a_notebook_runs_in_its_own_folder_and_finds_nothing_else_there(executed
     [
         (
             "raise ValueError('too\\nbad')",
-            "01_fails: cell [4] ended with ValueError: too bad; what ran is in build/failed/01_fails.ipynb",
+            "01_fails: cell [4] ended with ValueError: too bad; what ran, and a log, are in build/failed/",
         ),
-        ("import sys; sys.exit(0)", "01_fails: cell [4] ended with SystemExit: 0; what ran is in"),
+        (
+            "import sys; sys.exit(0)",
+            "01_fails: cell [4] ended with SystemExit: 0; what ran, and a log, are in",
+        ),
         ("import time; time.sleep(60)", "01_fails: cell [4] ended with CellTimeoutError: A cell timed out"),
+        ("import os; os.kill(os.getpid(), 9)", "01_fails: cell [4] ended with DeadKernelError: Kernel died"),
+        ("import os; os._exit(0)", "01_fails: cell [4] ended with DeadKernelError: Kernel died"),
     ],
-    ids=["error", "exit", "timeout"],
+    ids=["error", "exit", "timeout", "killed", "ended"],
 )
 def test_a_failed_run_changes_no_output_and_stops_the_rest(
     tmp_path, capsys, fake_run_of_others, source, message
 ):
-    write_notebook(tmp_path / "notebooks" / "01_fails.ipynb", WRITE, source, "'never'")
+    write = WRITE + "\nprint('printed before')"
+    write_notebook(tmp_path / "notebooks" / "01_fails.ipynb", write, source, "'never'")
     write_notebook(tmp_path / "notebooks" / "02_next.ipynb")
     write_file(tmp_path / "out" / "results" / "Cora" / "ok.csv", "earlier")
     options = ["--output-dir", "out", "--timeout", "2"]
     assert call(tmp_path, *options, stems=("01_fails", "02_next")) == 1
     assert f"error: {message}" in capsys.readouterr().err
     assert contents(tmp_path / "out") == {"results/Cora/ok.csv": b"earlier"}
-    assert list((tmp_path / "build" / "stage").iterdir()) == []
+    assert list((tmp_path / "build" / "stage").glob("*/*")) == []
     assert not (tmp_path / "build" / "stamps").exists()
-    kept = json.loads((tmp_path / "build" / "failed" / "01_fails.ipynb").read_text())
+    (folder,) = (tmp_path / "build" / "failed").iterdir()
+    kept = json.loads((folder / "01_fails.ipynb").read_text())
     assert [cell["execution_count"] for cell in kept["cells"] if cell["cell_type"] == "code"][-1] is None
+    log = (folder / "log.txt").read_text()
+    assert "printed before" in log and message.split(";")[0] in log
     assert fake_run_of_others == []
 
 
@@ -137,6 +147,7 @@ def test_the_report_becomes_a_page_without_code(tmp_path, monkeypatch):
     assert made.keys() == {
         "report/CiteSeer/notebooks/09_report.ipynb",
         "report/CiteSeer/report.html",
+        "results/CiteSeer/provenance/09_report.json",
     }
     page = made["report/CiteSeer/report.html"].decode()
     assert "<title>The title (CiteSeer)</title>" in page
@@ -165,22 +176,6 @@ def test_two_runs_at_the_same_time_do_not_meet(tmp_path, monkeypatch):
     notebook.run(jobs[0])
     assert len(set(stages)) == 2 and not any(stage.exists() for stage in stages)
     assert [(tmp_path / name / "results" / "x.csv").read_text() for name in ("a", "b")] == ["a", "b"]
-
-
-def test_files_move_to_another_file_system_too(tmp_path, monkeypatch):
-    source, target = write_file(tmp_path / "a", "new"), write_file(tmp_path / "b", "old")
-    real = os.replace
-
-    def replace_nearby(first, second):
-        if first == source:
-            raise OSError(notebook.errno.EXDEV, "another file system")
-        real(first, second)
-
-    monkeypatch.setattr(os, "replace", replace_nearby)
-    notebook.move(source, target)
-    assert target.read_text() == "new" and {path.name for path in tmp_path.iterdir()} == {"a", "b"}
-    with pytest.raises(FileNotFoundError):
-        notebook.move(tmp_path / "none", target)
 
 
 def test_a_cell_that_never_ran_is_a_failure():
