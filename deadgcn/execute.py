@@ -158,7 +158,7 @@ def execute(job: Job, force: bool = False, timeout: int | None = None) -> None:
     for folder in (Path("figures", job.dataset), Path("results", job.dataset), job.report):
         files.refuse_unwritable(job.output_dir / folder)
     if job.input_dir is not None:
-        provenance.check(job.input_dir)
+        provenance.check(job.input_dir, job.dataset)
     text = json.dumps(stamp(job, found, run(job, timeout)), indent=1)
     files.write(stamp_path(job), text.encode() + b"\n")
     print(f"{job.notebook.stem:<16}{(time.monotonic() - start) / 60:.1f} min", flush=True)

@@ -217,7 +217,11 @@ def check_names(settings: Settings, known: set[str], who: str) -> None:
         if name not in known:
             nearest = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0)
             hint = f"the nearest known name is {nearest[0]}" if nearest else "there are no parameters"
-            raise ParameterError(f"{settings.source}: {who} {name:.60} (given as {show(value)}); {hint}")
+            raise ParameterError(f"{settings.source}: {who} {_plain(name)} (given as {show(value)}); {hint}")
+
+
+def _plain(name: str) -> str:
+    return name if len(name) < 60 and name.isprintable() else show(name)
 
 
 def resolve(defaults: dict[str, Any], layers: list[Settings]) -> dict[str, Any]:

@@ -51,18 +51,22 @@ def record(stem: str, settings: dict[str, Any], made: dict[str, str]) -> bytes:
     return text.encode() + b"\n"
 
 
-def check(folder: Path) -> None:
-    """Check the tables and figures below `folder`, an outputs' root, against the records of their runs.
+def check(folder: Path, dataset: str) -> None:
+    """Check a data set's tables and figures below `folder`, an outputs' root, against their runs' records.
 
-    Files that are not there are not missed: checkpoints are not kept everywhere. Raises DamagedError for the
-    first that is not as its run left it.
+    So are other data sets' verdicts, which the report compares. Files that are not there are not missed:
+    checkpoints are not kept everywhere. Raises DamagedError for the first that is not as its run left it.
     """
     for path in sorted((folder / "results").glob("**/provenance/*.json")):
+        results = path.parents[1]
+        kept = results.parent != folder / "results"
         for file, recorded in _files(path, folder):
-            if file.is_file() and files.sha256(file) != recorded:
+            read = dataset == results.name or file.name == "verdict.csv"
+            if read and file.is_file() and files.sha256(file) != recorded:
+                remedy = f"make {'profiles' if kept else 'figures'} DATASET={results.name}"
                 raise DamagedError(
                     f"{file} is not as {path.stem} left it (expected SHA-256 {recorded}): it was damaged or "
-                    "edited; make figures makes it again"
+                    f"edited; {remedy} makes it again"
                 )
 
 
@@ -70,7 +74,7 @@ def _files(path: Path, folder: Path) -> Iterator[tuple[Path, str]]:
     """The files of a record, where they lie: kept results of a profile are beside it, without the rest."""
     try:
         listed = json.loads(path.read_text(encoding="utf-8"))["files"].items()
-    except (ValueError, KeyError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DamagedError(f"{path} is damaged ({error!r}); make figures makes it again") from error
     results = path.parents[1]  # results/<data set>, or results/profiles/<profile>/<data set>
     own = results.parent == folder / "results"

@@ -4,7 +4,9 @@ import gzip
 import hashlib
 import io
 import json
+import pickle
 import re
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -105,6 +107,26 @@ class Tables:
             torch.save(state, buffer := io.BytesIO())
             files.write(path, buffer.getvalue())
         return list(states)
+
+
+def load_checkpoint(path: str | Path) -> dict[str, torch.Tensor]:
+    """Load what :meth:`Tables.save_checkpoints` wrote, once the checksums inside it fit.
+
+    ``torch.load`` alone gives a file with a flipped bit back as other numbers. Nothing but tensors is
+    unpickled. Raises ValueError for a damaged file.
+    """
+    content = Path(path).read_bytes()
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as parts:
+            damaged = parts.testzip()
+    except (zipfile.BadZipFile, NotImplementedError, EOFError, OSError) as error:
+        raise ValueError(f"{path} is no whole checkpoint: {error}") from error
+    if damaged is not None:
+        raise ValueError(f"{path} is damaged: {damaged} in it does not fit its checksum")
+    try:
+        return torch.load(io.BytesIO(content), weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError) as error:
+        raise ValueError(f"{path} is no whole checkpoint: {error}") from error
 
 
 def checkpoint_name(config: Config) -> str:

@@ -1,0 +1,109 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import torch_geometric
+
+from deadgcn.experiments import METHODS, grid, run_grid
+from deadgcn.tables import checkpoint_name, load_checkpoint
+
+SMALL = {"dataset": "SyntheticCora", "epochs": 3, "hidden_channels": 4}
+
+
+@pytest.fixture(scope="module")
+def tables():
+    return run_grid(grid(METHODS, num_layers=[0, 2], seed=range(2), **SMALL), cache=None)
+
+
+def test_tables_have_a_row_per_run_epoch_and_layer_in_grid_order(tables):
+    keys = ["dataset", "method", "num_layers", "seed"]
+    configs = grid(METHODS, num_layers=[0, 2], seed=range(2), **SMALL)
+    expected = [(c.dataset, c.method, c.num_layers, c.seed) for c in configs]
+    for table in (tables.runs, tables.epochs, tables.layers):
+        assert list(table.columns[:4]) == keys
+    assert list(tables.runs[keys].itertuples(index=False, name=None)) == expected
+    assert len(tables.epochs) == 12 * 3 and tables.epochs["epoch"].tolist() == [0, 1, 2] * 12
+    assert len(tables.layers) == 6 * 3 * 2  # depth 0 has no layers
+    assert tables.layers["layer"].unique().tolist() == [1, 2]
+    assert tables.layers["stage"].unique().tolist() == ["init", "best", "last"]
+
+
+def test_depth_zero_is_missing_and_not_zero(tables):
+    fractions = tables.runs.filter(like="fraction")
+    assert fractions.shape[1] == 4
+    at_zero = tables.runs["num_layers"] == 0
+    assert fractions[at_zero].isna().to_numpy().all() and fractions[~at_zero].notna().to_numpy().all()
+
+
+def test_a_setting_that_varies_becomes_a_key_column():
+    runs = run_grid(grid(["ReLU"], lr=[0.01, 0.1], **SMALL), cache=None).runs
+    assert list(runs.columns[:5]) == ["dataset", "method", "num_layers", "seed", "lr"]
+
+
+def test_saved_tables_read_back_and_are_the_same_bytes_again(tables, tmp_path):
+    for folder in ("a", "b"):
+        tables.save(tmp_path / folder, "x")
+    names = sorted(path.name for path in (tmp_path / "a").iterdir())
+    assert names == ["x_epochs.csv.gz", "x_layers.csv.gz", "x_metrics.json", "x_runs.csv"]
+    assert all((tmp_path / "a" / n).read_bytes() == (tmp_path / "b" / n).read_bytes() for n in names)
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "a" / "x_runs.csv"), tables.runs, check_dtype=False)
+    metrics = json.loads((tmp_path / "a" / "x_metrics.json").read_text(), parse_constant=pytest.fail)
+    assert metrics["settings"]["epochs"] == 3 and "seed" not in metrics["settings"]
+    assert metrics["runs"][0]["dead_fraction"] is None
+    assert [run["act"] for run in metrics["runs"]].count("leaky_relu") == 4
+
+
+@pytest.mark.parametrize("prefix", ["", "a/b", "../x"])
+def test_a_prefix_is_no_path(tables, tmp_path, prefix):
+    with pytest.raises(ValueError, match="prefix must be made of"):
+        tables.save(tmp_path / "new", prefix)
+    assert not (tmp_path / "new").exists()
+
+
+def test_checkpoints_hold_tensors_only_and_load_into_pyg(tables, tmp_path, monkeypatch):
+    paths = tables.save_checkpoints(tmp_path)
+    assert len(set(paths)) == len(tables.runs) and [p for p in tmp_path.iterdir() if p.suffix != ".pth"] == []
+    assert paths[2].name.startswith("ReLU_2-layers_seed-0_")
+    state = torch.load(paths[2], weights_only=True)
+    torch_geometric.nn.GCN(1433, 4, 2, 7, jk="last").load_state_dict(state)
+
+
+def test_a_damaged_checkpoint_is_an_error_and_never_other_numbers(tables, tmp_path):
+    path = tables.save_checkpoints(tmp_path)[2]
+    content, state = path.read_bytes(), load_checkpoint(path)
+    assert all(torch.equal(value, tables.states[2][name]) for name, value in state.items())
+    errors = 0
+    for place in np.random.default_rng(0).integers(len(content), size=200).tolist():
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << (place % 8)
+        path.write_bytes(damaged)
+        try:
+            again = load_checkpoint(path)
+        except ValueError as error:
+            errors += 1
+            assert str(path) in str(error)
+        else:  # padding, or a date that nobody reads
+            assert again.keys() == state.keys() and all(torch.equal(again[n], state[n]) for n in state)
+    assert errors > 100
+    for half in (content[: len(content) // 2], b"", b"x" * 100):
+        path.write_bytes(half)
+        with pytest.raises(ValueError, match="is no whole checkpoint"):
+            load_checkpoint(path)
+
+
+def test_a_checkpoint_that_would_run_code_is_an_error(tmp_path, capsys):
+    class Harm:
+        def __reduce__(self):
+            return print, ("harm",)
+
+    torch.save({"lin.weight": Harm()}, tmp_path / "a.pth")
+    with pytest.raises(ValueError, match="is no whole checkpoint"):
+        load_checkpoint(tmp_path / "a.pth")
+    assert capsys.readouterr().out == ""
+
+
+def test_checkpoint_names_tell_settings_apart():
+    names = {checkpoint_name(c) for c in grid(METHODS, lr=[0.1, 0.2], num_layers=[1, 11], seed=range(2))}
+    assert len(names) == 24
