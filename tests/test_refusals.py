@@ -203,7 +203,7 @@ values = st.recursive(
 )
 mappings = st.dictionaries(st.sampled_from(known) | st.text(), values, max_size=4)
 quietly = settings(
-    max_examples=400, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+    max_examples=150, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
 )
 
 
