@@ -4,10 +4,10 @@ Everything happens in a scratch copy of the project, by the command of `make fig
 evidence nor the finished runs of this project are touched.
 """
 
-import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -39,7 +39,7 @@ def measure(
         copy = Path(folder, "project")
         for part in PARTS:
             _copy(project / part, copy / part)
-        _check_package(copy)
+        python = _own_python(copy)
         for what, repetitions, more in (
             ("cold", 1, []),
             ("cached", cached_repetitions, []),
@@ -47,7 +47,7 @@ def measure(
         ):
             for repetition in range(repetitions):
                 before = _finished_runs(copy)
-                seconds, _ = timed(_execute, copy, [*options, *more])
+                seconds, _ = timed(_execute, python, copy, [*options, *more])
                 trained = _finished_runs(copy) - before
                 rows.append(
                     {"what": what, "repetition": repetition, "seconds": seconds, "runs_trained": trained}
@@ -64,33 +64,28 @@ def _copy(source: Path, target: Path) -> None:
         shutil.copy(source, target)
 
 
-def _environment(copy: Path) -> dict[str, str]:
-    """That of this process, with the copy's package found first: by kernels and by their workers too."""
-    return os.environ | {"PYTHONPATH": str(copy)}
+def _own_python(copy: Path) -> Path:
+    """A Python that finds the copy's package first, and all else where this one does; so do its kernels."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(copy / ".venv")], check=True)
+    (site,) = (copy / ".venv").glob("lib/python*/site-packages")
+    (site / "copy.pth").write_text(f"{copy}\n{sysconfig.get_path('purelib')}\n", encoding="utf-8")
+    python = copy / ".venv" / "bin" / "python"
+    command = [str(python), "-I", "-c", "import deadgcn; print(deadgcn.__file__)"]
+    found = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    if not Path(found).is_relative_to(copy):
+        raise RuntimeError(f"the study's copy must import its own package, but {found} was found")
+    return python
 
 
-def _check_package(copy: Path) -> None:
-    command = [sys.executable, "-c", "import deadgcn; print(deadgcn.__file__)"]
-    done = subprocess.run(
-        command, cwd=copy / "notebooks", env=_environment(copy), capture_output=True, text=True, check=True
-    )
-    if not Path(done.stdout.strip()).is_relative_to(copy):
-        raise RuntimeError(
-            f"the study's copy must import its own package, but {done.stdout.strip()} was found"
-        )
-
-
-def _execute(copy: Path, options: Sequence[str]) -> None:
+def _execute(python: Path, copy: Path, options: Sequence[str]) -> None:
     notebooks = [str(path) for path in sorted((copy / "notebooks").glob("[0-9]*.ipynb"))]
     # Cached runs are what is timed, not the stamps that spare a notebook altogether.
-    command = [sys.executable, "-m", "deadgcn.execute", *notebooks, "--output-dir", ".", "--force", *options]
-    done = subprocess.run(
-        command, cwd=copy, env=_environment(copy), capture_output=True, text=True, check=False
-    )
+    command = ["-I", "-m", "deadgcn.execute", *notebooks, "--output-dir", ".", "--force", *options]
+    done = subprocess.run([str(python), *command], cwd=copy, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"the study's command ended with {done.returncode}: {done.stderr[-2000:]}")
 
 
 def _finished_runs(copy: Path) -> int:
     """Entries in the copy's cache, one per run."""
-    return len(list((copy / ".cache").rglob("output.pkl")))
+    return len(list((copy / ".cache").rglob("*.run")))

@@ -7,7 +7,8 @@ from deadgcn.data import DataUnavailableError, load_graph, normalized_adjacency
 
 @pytest.fixture(autouse=True)
 def one_thread():
-    """The setting under which runs are equal bit for bit, and which training sets itself."""
+    """The setting under which runs are equal bit for bit, and which training sets itself; and a seed."""
+    torch.manual_seed(0)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
