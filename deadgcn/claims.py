@@ -3,6 +3,9 @@
 A claim is a set of *cells*: comparisons of two arms, each with a direction. It may be read in several ways
 (*readings*): the model that was best on validation or the last one; the paper's measures of smoothing, which
 grow with the size of the embeddings, or measures with the size divided out.
+
+A pair in which a run diverged is left out of a cell's differences, also where a best model was kept before,
+and counted in its `n_diverged`. Untrained networks have not diverged: C8 has all pairs.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from deadgcn.inference import difference, interval, p_equivalent, p_value
+from deadgcn.stats import diverged
 
 MARGIN = 0.02  # of accuracies and of fractions
 FACTOR = 1.25  # margin of ratios
@@ -40,6 +44,7 @@ def core_claims(runs: pd.DataFrame) -> Iterator[list[dict]]:
     deep = [depth for depth in hidden if depth >= 20] or hidden[-1:]
     turning = [depth for depth in hidden if 10 <= depth <= 15] or hidden[len(hidden) // 2 :][:1]
     shallow = [depth for depth in hidden if depth <= 25] or hidden[:1]
+    runs = _without_diverged(runs)
     for model, (suffix, _) in MODELS.items():
         dead, zero, acc = (f"{name}{suffix}" for name in ("dead_fraction", "zero_fraction", "test_acc"))
         for claim, value, arm, baselines, depths, sign in (
@@ -50,15 +55,26 @@ def core_claims(runs: pd.DataFrame) -> Iterator[list[dict]]:
             ("C5", acc, LEAKY, [RELU, PRUNED], shallow, 1),
         ):
             yield [
-                _cell(claim, model, f"{arm} - {base}, {depth} layers", value, sign, sample, MARGIN)
+                _cell(claim, model, f"{arm} - {base}, {depth} layers", value, sign, sample, MARGIN, lost)
                 for base in baselines
                 for depth in depths
-                for sample in [_differences(runs[runs["num_layers"] == depth], value, arm, base)]
+                for at in [runs[runs["num_layers"] == depth]]
+                for sample, lost in [(_differences(at, value, arm, base), _lost(at, arm, base))]
             ]
         yield [
-            _cell("C6", model, f"{PRUNED} / {RELU}, {depth} layers", f"spread of {acc}", -1, sample, FACTOR)
+            _cell(
+                "C6",
+                model,
+                f"{PRUNED} / {RELU}, {depth} layers",
+                f"spread of {acc}",
+                -1,
+                sample,
+                FACTOR,
+                lost,
+            )
             for depth in turning
-            for sample in [_spread(runs[runs["num_layers"] == depth], acc)]
+            for at in [runs[runs["num_layers"] == depth]]
+            for sample, lost in [(_spread(at, acc), _lost(at, PRUNED, RELU))]
         ]
 
 
@@ -67,49 +83,65 @@ def very_deep_claims(layers: pd.DataFrame) -> Iterator[list[dict]]:
 
     Their column `adjacency` tells those with a graph ("normalized") from those without ("identity").
     """
-    last = layers["layer"].max()
+    last, layers = layers["layer"].max(), _without_diverged(layers)
     layers, control = (layers[layers["adjacency"] == name] for name in ("normalized", "identity"))
     for model, (_, stage) in MODELS.items():
         trained = layers[layers["stage"] == stage]
+        lost = _lost(trained, PRUNED, RELU)
         for name, measures in MEASURES.items():
             yield [
-                _cell("C7", f"{model}, {name}", "share of layers, beyond 95 %", measure, 1, sample, None)
+                _cell(
+                    "C7", f"{model}, {name}", "share of layers, beyond 95 %", measure, 1, sample, None, lost
+                )
                 for measure in measures
                 for sample in [_per_seed(trained, measure, _share_above) - CONSISTENTLY]
             ]
     for name, measures in MEASURES.items():
         end = layers[(layers["stage"] == "init") & (layers["layer"] == last)]
         yield [
-            _cell("C8", name, f"{LEAKY} / {RELU}, layer {last}", measure, 1, sample, FACTOR)
+            _cell("C8", name, f"{LEAKY} / {RELU}, layer {last}", measure, 1, sample, FACTOR, 0)
             for measure in measures
             for sample in [_differences(end, measure, LEAKY, RELU, log=True)]
         ]
     for name, measures in MEASURES.items():
         best = layers[layers["stage"] == "best"]
         yield [
-            _cell("C9", name, f"{arm}, last layer / middle half", measure, 1, sample, FACTOR)
+            _cell(
+                "C9", name, f"{arm}, last layer / middle half", measure, 1, sample, FACTOR, _lost(best, arm)
+            )
             for arm in (RELU, PRUNED, LEAKY)
             for measure in measures
             for sample in [_rise(best[best["method"] == arm], measure)]
         ]
     for model, (_, stage) in MODELS.items():
         trained = layers[layers["stage"] == stage]
+        control_trained = control[control["stage"] == stage]
+        lost = _lost(trained, PRUNED, RELU)
+        lost_in_any = _lost(pd.concat([trained, control_trained]), PRUNED, RELU)
         fractions = trained.groupby(["method", "seed"], as_index=False)["dead_fraction"].mean()
         died = _differences(fractions, "dead_fraction", PRUNED, RELU)
-        block = [_cell("C10", model, f"{PRUNED} - {RELU}", "dead_fraction", -1, died, MARGIN)]
+        block = [_cell("C10", model, f"{PRUNED} - {RELU}", "dead_fraction", -1, died, MARGIN, lost)]
         for measure in SIZE_DIVIDED_OUT:
             effect = _per_seed(trained, measure, _mean_log_ratio)
-            without = _per_seed(control[control["stage"] == stage], measure, _mean_log_ratio)
-            what = f"{PRUNED} / {RELU}"
-            block.append(_cell("C10", model, what, measure, 1, effect, FACTOR))
-            block.append(
-                _cell("C10", model, f"{what}, with / without graph", measure, 1, effect - without, FACTOR)
-            )
+            without = _per_seed(control_trained, measure, _mean_log_ratio)
+            for what, sample, lost_here in (
+                ("", effect, lost),
+                (", with / without graph", effect - without, lost_in_any),
+            ):
+                cell = f"{PRUNED} / {RELU}{what}"
+                block.append(_cell("C10", model, cell, measure, 1, sample, FACTOR, lost_here))
         yield block
 
 
 def _cell(
-    claim: str, reading: str, cell: str, quantity: str, sign: int, sample: np.ndarray, margin: float | None
+    claim: str,
+    reading: str,
+    cell: str,
+    quantity: str,
+    sign: int,
+    sample: np.ndarray,
+    margin: float | None,
+    n_diverged: int,
 ) -> dict:
     """One comparison; `sample [n]` holds differences, or log ratios if the margin is a factor."""
     sample = np.asarray(sample, dtype=float)
@@ -126,11 +158,24 @@ def _cell(
         "scale": scale,
         "claimed": "more" if sign > 0 else "less",
         "n": len(sample),
+        "n_diverged": n_diverged,
         **{name: float(shown(x)) for name, x in zip(("estimate", "low", "high"), location, strict=True)},
         "p_holm": p_value(sample),  # corrected once the reading is complete
         "p_equivalent": np.nan if margin is None else p_equivalent(sample, bound),
         "std": sample.std(ddof=1) if len(sample) > 1 else np.nan,
     }
+
+
+def _without_diverged(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with what was measured of diverged runs missing, but for untrained networks."""
+    measures = table.select_dtypes("float").columns.drop("diverged_epoch", errors="ignore")
+    gone = diverged(table) & (table.get("stage", "") != "init")
+    return table.assign(**table[measures].mask(gone))
+
+
+def _lost(table: pd.DataFrame, *arms: str) -> int:
+    """How many seeds have a run of these arms that diverged."""
+    return table.loc[table["method"].isin(arms) & diverged(table), "seed"].nunique()
 
 
 def _differences(table: pd.DataFrame, value: str, arm: str, baseline: str, log: bool = False) -> np.ndarray:
@@ -142,7 +187,7 @@ def _differences(table: pd.DataFrame, value: str, arm: str, baseline: str, log: 
 
 def _spread(table: pd.DataFrame, value: str) -> np.ndarray:
     """Pseudo-values of the log ratio of the two arms' standard deviations (jackknife, Miller 1968)."""
-    pairs = table.pivot(index="seed", columns="method", values=value)[[PRUNED, RELU]].to_numpy()
+    pairs = table.pivot(index="seed", columns="method", values=value)[[PRUNED, RELU]].dropna().to_numpy()
     if len(pairs) < 3 or not np.ptp(pairs, axis=0).all():
         return np.empty(0)
     without = np.stack([_log_ratio_of_std(np.delete(pairs, i, axis=0)) for i in range(len(pairs))])

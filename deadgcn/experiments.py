@@ -1,8 +1,12 @@
 """A grid of configs to tidy tables, cached and in parallel."""
 
+import functools
 import hashlib
 import itertools
 import json
+import os
+import threading
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -93,7 +97,8 @@ def run_grid(
     results = find(folder, keys.values())
     chunks = _chunks(blocks, keys, results, kind)
     jobs = 1 if kind == "cuda" else _useful_jobs(n_jobs, chunks)
-    tasks = (delayed(_train_chunk)(n, list(chunk.values()), kind, SOURCES) for n, chunk in enumerate(chunks))
+    told = (kind, SOURCES, os.getpid())
+    tasks = (delayed(_train_chunk)(n, list(chunk.values()), *told) for n, chunk in enumerate(chunks))
     with tqdm(total=sum(map(_cost, chunks)), disable=not chunks, **_PROGRESS) as progress:
         for number, trained in Parallel(n_jobs=jobs, return_as="generator_unordered")(tasks):
             fresh = dict(zip(chunks[number], trained, strict=True))
@@ -177,7 +182,26 @@ def _useful_jobs(n_jobs: int, chunks: list) -> int:
     return max(1, min(wanted, len(chunks), sum(map(_cost, chunks)) // WORTH_A_PROCESS))
 
 
-def _train_chunk(number: int, configs: list[Config], kind: str, sources: str) -> tuple[int, list[dict]]:
+@functools.cache
+def end_with(parent: int) -> None:
+    """Let this worker process end when the one that started it does, even if that was killed.
+
+    joblib's workers would wait for it for ever, with half a gigabyte each.
+    """
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    if os.getppid() == parent:  # not so in the process itself, nor on a cluster
+        threading.Thread(target=watch, daemon=True).start()
+
+
+def _train_chunk(
+    number: int, configs: list[Config], kind: str, sources: str, parent: int
+) -> tuple[int, list[dict]]:
+    end_with(parent)
     if sources != SOURCES:  # a worker imports what the files say now
         raise RuntimeError(
             "deadgcn was edited after this session imported it; restart the kernel and run again"

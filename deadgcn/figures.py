@@ -2,6 +2,7 @@
 
 What is drawn over the runs is `deadgcn.stats.summarize` of the same table: give that frame to `save_figure`.
 Legends stand outside the data: above the axes (and under a `fig.suptitle`), or to the right where ordered.
+They say how many runs diverged; of these is drawn what was measured before.
 """
 
 import os
@@ -19,7 +20,8 @@ from matplotlib import pyplot as plt
 from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator
 from PIL import Image
 
-from deadgcn.stats import summarize
+from deadgcn.legends import run_labels
+from deadgcn.stats import diverged, summarize
 
 Columns = str | Sequence[str]
 
@@ -75,7 +77,7 @@ def plot_vs_num_layers(
     """
     quantities, styles = _checked(runs, y, "num_layers", hue)
     ax = ax or plt.subplots(layout="constrained")[1]
-    depths = np.unique(runs.dropna(subset=quantities, how="all")["num_layers"])
+    depths = np.unique(runs["num_layers"][runs[quantities].notna().any(axis=1) | diverged(runs)])
     spacing = np.diff(depths).min() if len(depths) > 1 else 1
     step = spacing * min(0.14, 0.5 / len(styles))
     jitter = runs["seed"].rank(method="dense") / (runs["seed"].nunique() + 1) - 0.5
@@ -91,7 +93,7 @@ def plot_vs_num_layers(
     # A tick at every depth, unless they are too uneven for that.
     crowded = np.ptp(depths) > 10 * spacing
     ax.xaxis.set_major_locator(MaxNLocator(integer=True) if crowded else FixedLocator(depths))
-    return _finish(ax, "num_layers", quantities, hue, styles, chance)
+    return _finish(ax, runs, "num_layers", quantities, hue, styles, chance)
 
 
 def plot_vs_layer(
@@ -121,7 +123,7 @@ def plot_vs_layer(
             ax.plot(runs.index, runs, color=look["color"], linewidth=0.5, alpha=0.3, zorder=1)
             marks = np.flatnonzero(mean["layer"].isin(marked)).tolist()
             ax.plot(mean["layer"], mean["mean"], markevery=marks, linewidth=1.4, **look)
-    return _finish(ax, "layer", quantities, hue, styles, None)
+    return _finish(ax, layers, "layer", quantities, hue, styles, None)
 
 
 def plot_training_curves(
@@ -148,24 +150,7 @@ def plot_training_curves(
         band = {"color": style["color"], "alpha": 0.15, "linewidth": 0}
         ax.fill_between(mean["epoch"], mean["low"], mean["high"], **band)
         ax.plot(mean["epoch"], mean["mean"], linewidth=1.4, **style)
-    return _finish(ax, "epoch", quantities, "num_layers", styles, chance)
-
-
-def share_legend(fig: plt.Figure, side: str = "below") -> None:
-    """Replace the panels' legends by the first one, `below` or to the `right`; shared inner labels go."""
-    places = {"below": {"loc": "outside lower center", "ncols": 4}, "right": {"loc": "outside right center"}}
-    if side not in places:
-        raise ValueError(f"side must be one of {list(places)}, but {side!r} was passed")
-    legends = [legend for ax in fig.axes if (legend := ax.get_legend())]
-    texts = [text.get_text() for text in legends[0].get_texts()]
-    look = places[side] | {"title": legends[0].get_title().get_text() or None, "alignment": "left"}
-    fig.legend(legends[0].legend_handles, texts, frameon=False, handlelength=2.6, **look)
-    for legend in legends:
-        legend.remove()
-    for ax in fig.axes:
-        siblings = ax.get_shared_y_axes().get_siblings(ax)
-        if sum(other.get_subplotspec().rowspan == ax.get_subplotspec().rowspan for other in siblings) > 1:
-            ax.label_outer()
+    return _finish(ax, epochs, "epoch", quantities, "num_layers", styles, chance)
 
 
 def save_figure(fig: plt.Figure, name: str, data: pd.DataFrame, output_dir: str | Path) -> Path:
@@ -202,8 +187,9 @@ def _checked(table: pd.DataFrame, y: Columns, x: str, hue: str) -> tuple[list[st
     if hue not in table:
         raise ValueError(f"hue must be one of {list(table)}, but {hue!r} was passed")
     quantities = [y] if isinstance(y, str) else list(y)
-    numbers = table.dropna(axis="columns", how="all").select_dtypes("number")
-    legal = [name for name in numbers if name not in (x, hue, "seed")]
+    # Where runs diverged, a column without any number may be one that all of them lost.
+    kept = table if diverged(table).any() else table.dropna(axis="columns", how="all")
+    legal = [name for name in kept.select_dtypes("number") if name not in (x, hue, "seed")]
     for name in quantities:
         if name not in legal:
             raise ValueError(f"y must be one of {legal}, but {name!r} was passed")
@@ -228,11 +214,15 @@ def _words(column: str) -> str:
     return AXIS_LABELS.get(stem, stem.replace("_", " ")) + " after the last epoch" * (stem != column)
 
 
-def _finish(ax, x, quantities, hue, styles, chance) -> plt.Axes:
+def _finish(ax, table, x, quantities, hue, styles, chance) -> plt.Axes:
     """Name the axes and, outside them, the lines: above, or to the right where they are ordered."""
+    # A place at which every run diverged is on the axis, too.
+    ax.update_datalim([(place, 1) for place in table.loc[diverged(table), x].unique()], updatey=False)
+    ax.autoscale_view(scaley=False)
     name = {column: _words(column) for column in (x, hue, *quantities)}
     ax.set(xlabel=name[x], ylabel=", ".join(name[quantity] for quantity in quantities))
-    handles = [plt.Line2D([], [], label=str(level), **style) for level, style in styles.items()]
+    labels = run_labels(table, hue)
+    handles = [plt.Line2D([], [], label=labels[level], **style) for level, style in styles.items()]
     if len(quantities) > 1:
         plt.setp(handles, linestyle="")
         greys = _looks({"color": "0.3"}, quantities)

@@ -6,6 +6,8 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.ticker import LogLocator, NullLocator
 
+from deadgcn.legends import INSIDE
+
 # Okabe and Ito's green and vermilion, and a grey between them: what a cell of the verdict says.
 ANSWER_COLORS = {"for": "#009E73", "open": "0.55", "against": "#D55E00"}
 
@@ -21,6 +23,9 @@ def plot_forest(
     ax: plt.Axes | None = None,
 ) -> plt.Axes:
     """Draw `estimate` with its interval from `low` to `high`, one line of the plot for each label.
+
+    Where the estimates have `n_diverged`, lines of which runs (or pairs) diverged say how many at their end:
+    one number for each estimate on the line, unless all are the same.
 
     Args:
         estimates: a row per estimate, with these three columns and those named below. Rows that share a
@@ -42,6 +47,8 @@ def plot_forest(
     ax.scatter(estimates["estimate"], y, s=11, c=color.mask(empty, "white"), edgecolors=color, zorder=3)
     ax.axvline(1 if log else 0, color="0.3", linewidth=0.8, zorder=0)
     ax.set(yticks=[place + within.max() / 2 for place in lines.values()], yticklabels=list(lines))
+    if "n_diverged" in estimates:
+        _say_diverged(ax, estimates.assign(y=y), label)
     ax.set_ylim(len(lines) - 0.4, -0.6)
     ax.tick_params(axis="y", length=0, labelsize=6)
     if log:
@@ -53,6 +60,15 @@ def plot_forest(
             ax.xaxis.set_major_formatter("{x:g}")
     ax.grid(axis="x", linewidth=0.4, color="0.88")
     return ax
+
+
+def _say_diverged(ax: plt.Axes, estimates: pd.DataFrame, label: str) -> None:
+    for _, line in estimates.groupby(label):
+        if line["n_diverged"].max() > 0:
+            numbers = line["n_diverged"].map("{:.0f}".format)
+            text = ", ".join(numbers if numbers.nunique() > 1 else numbers[:1])
+            look = INSIDE | {"va": "center", "fontsize": 5, "transform": ax.get_yaxis_transform()}
+            ax.text(0.99, line["y"].mean(), f"{text} diverged", **look)
 
 
 def answer_legend(fig: plt.Figure) -> None:

@@ -8,6 +8,7 @@ PyTorch Geometric's the same, so that architecture and implementation can be tol
 import hashlib
 import json
 import math
+import os
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -25,7 +26,7 @@ from tqdm import tqdm
 from deadgcn import cache as finished
 from deadgcn.config import Config
 from deadgcn.data import PROJECT, load_graph
-from deadgcn.experiments import check_grid, find
+from deadgcn.experiments import check_grid, end_with, find
 from deadgcn.tables import whole_epochs
 from deadgcn.training import use_one_thread
 
@@ -119,7 +120,7 @@ def run_reference(
     rows = find(folder, keys.values())
     missing = {key: config for config, key in keys.items() if key not in rows}
     is_small = sum(config.epochs for config in missing.values()) < WORTH_WORKERS
-    tasks = (delayed(train_two_convolutions)(config, head=head) for config in missing.values())
+    tasks = (delayed(_train)(config, head, os.getpid()) for config in missing.values())
     trained = Parallel(n_jobs=1 if is_small else n_jobs, return_as="generator")(tasks)
     for key, row in zip(missing, tqdm(trained, total=len(missing), disable=is_small), strict=True):
         rows[key] = row
@@ -130,6 +131,11 @@ def run_reference(
     ]
     runs = [name | rows[keys[config]] for name, config in zip(names, configs, strict=True)]
     return whole_epochs(pd.DataFrame(runs))
+
+
+def _train(config: Config, head: bool, parent: int) -> dict[str, float]:
+    end_with(parent)
+    return train_two_convolutions(config, head=head)
 
 
 def _key(config: Config, head: bool) -> str:

@@ -1,7 +1,9 @@
 """Estimates with uncertainty from per-run rows, paired by seed.
 
 Tables are tidy: a row per run (or run and layer, or run and epoch), its key columns before the measured ones.
-Intervals, tests and their sources are those of :mod:`deadgcn.inference`.
+Where a table has `diverged_epoch`, each function counts the runs that diverged (of a pair: either run) in a
+column `n_diverged` after n. Values that are not finite count as missing. Intervals, tests and their sources
+are those of :mod:`deadgcn.inference`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,7 +27,8 @@ def summarize(
 
     One row per group in order of first appearance: the columns of `by`, then n, mean, std (n - 1 in the
     denominator), low and high. Missing values are left out and not counted in n; std, low and high are
-    missing for n < 2. Several values give a block of rows each, told apart by a first column `quantity`.
+    missing for n < 2. A run that diverged is in n if it has a value all the same, as that of a best model
+    kept before. Several values give a block of rows each, told apart by a first column `quantity`.
 
     With `statistic` "iqm", `mean` is the interquartile mean: that of the middle half of the runs (Agarwal et
     al. 2021, arXiv 2108.13264). Under 20 runs its interval is Tukey and McLaughlin's t for trimmed means.
@@ -47,8 +50,8 @@ def summarize(
     _check_numbers(table, value, by, log, confidence)
     _check_each_run_once(table, by)
     rows = []
-    for key, sample in table.groupby(by, sort=False, dropna=False)[value]:
-        logged, counts = _logged(sample.to_numpy(float)[:, None], log)
+    for key, group in table.groupby(by, sort=False, dropna=False):
+        logged, counts = _logged(group[value].to_numpy(float)[:, None], log, _lost(group))
         rows.append(dict(zip(by, key, strict=True)) | counts | _estimate(logged, log, confidence, statistic))
     return pd.DataFrame(rows)
 
@@ -79,8 +82,8 @@ def paired_difference(
         raise ValueError(f"margin must be above 0 (above 1 for ratios), but {margin!r} was passed")
     by = [by] if isinstance(by, str) else list(by)
     rows = []
-    for where, pairs in _pairs(table, value, method, baseline, by, log, confidence):
-        pairs, counts = _logged(pairs, log)
+    for where, pairs, lost in _pairs(table, value, method, baseline, by, log, confidence):
+        pairs, counts = _logged(pairs, log, lost)
         numbers = _estimate(pairs, log, confidence, "mean")
         numbers = {"difference" if name == "mean" else name: number for name, number in numbers.items()}
         row = where | {"method": method, "baseline": baseline} | counts | numbers
@@ -107,12 +110,12 @@ def probability_of_improvement(
     per group: the columns of `by`, method, baseline, n, probability, and Wilson's interval low, high.
     """
     by, rows = [by] if isinstance(by, str) else list(by), []
-    for where, pairs in _pairs(table, value, method, baseline, by, False, confidence):
-        pairs = pairs[~np.isnan(pairs).any(axis=1)]
+    for where, pairs, lost in _pairs(table, value, method, baseline, by, False, confidence):
+        pairs, counts = _logged(pairs, False, lost)
         wins = (np.sign(pairs[:, 0] - pairs[:, 1]) + 1).sum() / 2
         low, high = wilson_interval(wins, len(pairs), confidence)
         share = wins / len(pairs) if len(pairs) else np.nan
-        numbers = {"n": len(pairs), "probability": share, "low": low, "high": high}
+        numbers = counts | {"probability": share, "low": low, "high": high}
         rows.append(where | {"method": method, "baseline": baseline} | numbers)
     return pd.DataFrame(rows)
 
@@ -124,17 +127,28 @@ def share_above(
     by: str | Sequence[str] = ("method", "num_layers"),
     confidence: float = 0.95,
 ) -> pd.DataFrame:
-    """Share of runs whose `value` is above `threshold`: columns of `by`, n, share, Wilson's low and high."""
+    """Share of runs whose `value` is above `threshold`: columns of `by`, n, share, Wilson's low and high.
+
+    A run that diverged and has no value has not learned: it counts in n, as one that is not above. A value
+    that is missing without that (a dead fraction at depth 0) is left out.
+    """
     by = [by] if isinstance(by, str) else list(by)
     _check_numbers(table, value, by, False, confidence)
     _check_each_run_once(table, by)
     rows = []
-    for key, sample in table.groupby(by, sort=False, dropna=False)[value]:
-        n, above = int(sample.notna().sum()), int((sample > threshold).sum())
+    for key, group in table.groupby(by, sort=False, dropna=False):
+        sample = group[value].to_numpy(float)
+        finite = np.isfinite(sample)
+        n, above = int((finite | diverged(group)).sum()), int((sample[finite] > threshold).sum())
         low, high = wilson_interval(above, n, confidence)
-        numbers = {"n": n, "share": above / n if n else np.nan, "low": low, "high": high}
-        rows.append(dict(zip(by, key, strict=True)) | numbers)
+        numbers = {"share": above / n if n else np.nan, "low": low, "high": high}
+        rows.append(dict(zip(by, key, strict=True)) | {"n": n} | _lost(group) | numbers)
     return pd.DataFrame(rows)
+
+
+def diverged(table: pd.DataFrame) -> pd.Series:
+    """Whether each row is of a run that diverged: False everywhere if the table does not say."""
+    return table.get("diverged_epoch", pd.Series(np.nan, table.index)).notna()
 
 
 def _pairs(
@@ -145,8 +159,8 @@ def _pairs(
     by: list[str],
     log: bool,
     confidence: float,
-) -> Iterator[tuple[dict, np.ndarray]]:
-    """Yield each group's key and its values ``[n, 2]`` under method and baseline, matched by seed."""
+) -> Iterator[tuple[dict, np.ndarray, dict[str, int]]]:
+    """Yield each group's key, its values ``[n, 2]`` under method and baseline by seed, and `_lost`."""
     _check_numbers(table, value, [*by, "method", "seed"], log, confidence)
     for role, name in (("method", method), ("baseline", baseline)):
         if name not in (legal := list(table["method"].unique())):
@@ -159,15 +173,22 @@ def _pairs(
         one, other = (arms.loc[arms["method"] == name, value] for name in (method, baseline))
         if lonely := list(one.index.symmetric_difference(other.index)):
             raise ValueError(f"{method!r} and {baseline!r} must share seeds, but {lonely} at {where} do not")
-        yield where, np.stack([one, other], axis=1).astype(float)
+        yield where, np.stack([one, other], axis=1).astype(float), _lost(group)
 
 
-def _logged(values: np.ndarray, log: bool) -> tuple[np.ndarray, dict[str, int]]:
-    """Drop rows with a missing value; with log take logarithms, drop rows with a zero and count them."""
-    values = values[~np.isnan(values).any(axis=1)]
+def _lost(group: pd.DataFrame) -> dict[str, int]:
+    """Count the runs of a group that diverged, or the pairs that share a seed; nothing if not known."""
+    gone = group[diverged(group)]
+    number = gone["seed"].nunique() if "seed" in gone else len(gone)
+    return {"n_diverged": number} if "diverged_epoch" in group else {}
+
+
+def _logged(values: np.ndarray, log: bool, lost: dict[str, int]) -> tuple[np.ndarray, dict[str, int]]:
+    """Drop rows with a value that is not finite, with log those with a zero and take logarithms; count."""
+    values = values[np.isfinite(values).all(axis=1)]
     positive = (values > 0).all(axis=1)
     values, zeros = (np.log(values[positive]), {"n_zero": int((~positive).sum())}) if log else (values, {})
-    return values, {"n": len(values)} | zeros
+    return values, {"n": len(values)} | lost | zeros
 
 
 def _estimate(values: np.ndarray, log: bool, confidence: float, statistic: str) -> dict[str, float]:

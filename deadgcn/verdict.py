@@ -8,6 +8,9 @@ over the cells of its reading. It speaks *against* it if the interval lies on th
 if the effect, whatever its sign, is smaller than the margin (equivalence test, p <= 0.05, Holm-corrected) and
 the cell does not speak for the claim. Otherwise it is *open*.
 
+A pair in which a run diverged is left out of a cell and counted in its `n_diverged`; a cell that lost as many
+pairs as it kept is open, whatever the rest of them say.
+
 A reading is *replicated* if all its cells speak for it, *not replicated* if one speaks against it, and
 *undecided* otherwise. So is the claim, if all readings agree; if they do not, it is *undecided*.
 
@@ -36,17 +39,18 @@ def cells(runs: pd.DataFrame, layers: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         One row per cell: claim, reading, cell, quantity, scale ("difference", "ratio" or "share"), claimed
-        ("more" or "less"), n, estimate, low, high, p_holm, p_equivalent, std (of the paired differences, of
-        log ratios for ratios), answer ("for", "against", "open").
+        ("more" or "less"), n, n_diverged, estimate, low, high, p_holm, p_equivalent, std (of the paired
+        differences, of log ratios for ratios), answer ("for", "against", "open").
     """
     blocks = [*core_claims(runs), *very_deep_claims(layers)]
     return pd.concat([_judged(pd.DataFrame(block)) for block in blocks], ignore_index=True)
 
 
 def verdict(judged: pd.DataFrame) -> pd.DataFrame:
-    """One row per claim: statement, status, the status of each reading, and the cell that decided.
+    """One row per claim: statement, status, each reading's status, pairs lost, and the cell that decided.
 
-    That is, with its estimate, interval and n: of a claim that is not replicated, the one most clearly
+    `n_diverged` is the largest number of pairs that one of the claim's cells lost. The cell that decided is,
+    with its estimate, interval and n: of a claim that is not replicated, the one most clearly
     against it; else the one least clearly for it.
     """
     rows = []
@@ -58,7 +62,8 @@ def verdict(judged: pd.DataFrame) -> pd.DataFrame:
         told = "; ".join(f"{name}: {answer}" for name, answer in readings.items())
         row = {"claim": claim, "statement": statement, "status": status, "readings": told}
         row |= {name: (of_claim["answer"] == name).sum() for name in ("for", "open", "against")}
-        shown = ["reading", "cell", "quantity", "scale", "n", "estimate", "low", "high"]
+        row["n_diverged"] = of_claim["n_diverged"].max()
+        shown = ["reading", "cell", "quantity", "scale", "n", "n_diverged", "estimate", "low", "high"]
         rows.append(row | {f"decisive_{name}": decisive[name] for name in shown})
     return pd.DataFrame(rows)
 
@@ -103,7 +108,8 @@ def _judged(block: pd.DataFrame) -> pd.DataFrame:
     zero = (block["scale"] == "ratio").astype(float)  # a ratio of 1 is no effect
     claimed = np.where(block["claimed"] == "more", block["low"] > zero, block["high"] < zero)
     opposite = np.where(block["claimed"] == "more", block["high"] < zero, block["low"] > zero)
-    clear = block["p_holm"] <= ALPHA
+    clear, kept = block["p_holm"] <= ALPHA, block["n_diverged"] < block["n"]
     against = clear & opposite | (block["p_equivalent"] <= ALPHA)
     answers = np.where(clear & claimed, "for", np.where(against, "against", "open"))
+    answers = np.where(kept, answers, "open")
     return block.assign(answer=answers)

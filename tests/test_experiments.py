@@ -137,7 +137,7 @@ def test_changed_sources_retrain(tmp_path, trained, monkeypatch):
 
 def test_an_edit_in_the_middle_of_a_session_is_noticed():
     with pytest.raises(RuntimeError, match="restart the kernel"):
-        experiments._train_chunk(0, grid(["ReLU"], **SMALL), "cpu", "sources of another time")
+        experiments._train_chunk(0, grid(["ReLU"], **SMALL), "cpu", "sources of another time", 0)
 
 
 def test_a_damaged_entry_is_trained_again(tmp_path, trained, capsys):

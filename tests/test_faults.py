@@ -85,6 +85,22 @@ def test_an_interruption_leaves_no_process_and_no_output(copy, number):
     assert copy.outputs() == {} and list((copy.root / "build" / "stage").glob("*/*")) == []
 
 
+def test_workers_do_not_outlive_a_kernel_that_is_killed(copy):
+    module = copy.root / "deadgcn" / "experiments.py"
+    module.write_text(module.read_text().replace("WORTH_A_PROCESS = 20_000", "WORTH_A_PROCESS = 1"))
+    long = SET.replace("n_jobs: 1", "n_jobs: 2").replace("epochs: 6", "epochs: 100000")
+    process = copy.start(*STUDY, setting=long)
+    while sum("popen_loky" in line for _, line in copy.processes()) < 2:
+        assert process.poll() is None
+        time.sleep(0.1)
+    time.sleep(5)  # they import torch, and then train for hours
+    for number, line in copy.processes():
+        if "popen_loky" not in line:
+            os.kill(number, signal.SIGKILL)
+    process.communicate(timeout=60)
+    copy.wait_for_the_end()
+
+
 def test_two_at_once_both_end_right(copy, undisturbed):
     same = [copy.start(*STUDY) for _ in range(2)]
     other = copy.start(*STUDY, setting=SET.replace("num_seeds: 2", "num_seeds: 1"))

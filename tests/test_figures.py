@@ -10,6 +10,7 @@ from matplotlib.colors import to_hex, to_rgb
 
 from deadgcn import figures
 from deadgcn.figures import METHOD_COLORS, METHOD_STYLES, OTHER_COLORS
+from deadgcn.legends import share_legend
 from deadgcn.stats import summarize
 
 METHODS, DEPTHS, SEEDS = ("ReLU", "ReLU + pruning", "LeakyReLU"), (0, 5, 10), (0, 1, 2, 3)
@@ -194,12 +195,12 @@ def test_panels_share_one_legend_and_their_outer_labels(runs):
     fig, axes = plt.subplots(1, 2, sharey=True, layout="constrained")
     for ax, y in zip(axes, ["dead_fraction", "zero_fraction"], strict=True):
         figures.plot_vs_num_layers(runs, y, ax=ax)
-    figures.share_legend(fig)
+    share_legend(fig)
     assert [ax.get_legend() for ax in axes] == [None, None]
     assert [text.get_text() for text in fig.legends[0].get_texts()] == list(METHODS)
     assert [ax.get_ylabel() for ax in axes] == ["dead fraction", ""]
     with pytest.raises(ValueError, match=r"side must be one of .*'left'"):
-        figures.share_legend(fig, "left")
+        share_legend(fig, "left")
 
 
 @pytest.mark.parametrize("y", ["foo", "method", "seed", "num_layers", "empty"])
