@@ -181,6 +181,8 @@ def main(argv: list[str] | None = None) -> int:
     """Run the notebooks named on the command line; the exit status is 2 for a refusal, 1 for a failed run."""
     args = _parser().parse_args(argv)
     try:
+        if args.timeout is not None and args.timeout < 1:
+            raise ParameterError(f"--timeout must be at least 1 second, but {args.timeout} was given")
         jobs = plan(args.notebooks, args.file, args.set, args.output_dir)
         where = os.path.relpath(jobs[0].output_dir, jobs[0].root)
         print(f"outputs go to {where}/", flush=True)

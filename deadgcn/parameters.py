@@ -80,7 +80,7 @@ class Ranges(Config, extra="ignore"):
     num_seeds_walk: Seeds = 1
     num_seeds_options: Seeds = 1
     powers: Powers | None = None
-    n_jobs: Annotated[Int, AfterValidator(_jobs)] = -1
+    n_jobs: Annotated[Int, Field(ge=-1024, le=1024), AfterValidator(_jobs)] = -1
 
 
 class _UniqueKeys(yaml.SafeLoader):

@@ -80,6 +80,7 @@ SETTINGS = {
     "normalize_features: 1": "normalize_features must be true or false such as False, but 1",
     "save_checkpoints: 'no'": "save_checkpoints must be true or false such as True, but 'no'",
     "n_jobs: 0": "n_jobs: must be a positive number of processes, or -1 for one per core, but 0",
+    "n_jobs: 1000000": "n_jobs: must be less than or equal to 1024, but 1000000",
     "n_jobs: all": "n_jobs must be a whole number such as -1, but 'all'",
     "powers: [4, 2]": "powers: numbers must be in ascending order, but [4, 2]",
     "powers: [0, 1]": "powers[0]: must be greater than or equal to 1, but 0",
@@ -143,6 +144,13 @@ def refusal(text, capsys):
 @pytest.mark.parametrize("text", SETTINGS, ids=lambda text: text[:40])
 def test_a_bad_setting_is_refused_in_one_sentence(text, nothing_starts, capsys):
     assert SETTINGS[text] in refusal(text, capsys)
+
+
+@pytest.mark.parametrize("seconds", ["0", "-5"])
+def test_a_timeout_that_no_cell_can_keep_is_refused(seconds, nothing_starts, capsys):
+    assert execute.main([str(NOTEBOOKS[2]), "--timeout", seconds]) == 2
+    message = f"error: --timeout must be at least 1 second, but {seconds} was given\n"
+    assert capsys.readouterr().err == message
 
 
 def test_so_it_is_in_a_file_and_the_file_is_named(tmp_path, nothing_starts, capsys):
