@@ -4,6 +4,7 @@ import functools
 import hashlib
 import itertools
 import json
+import multiprocessing
 import os
 import threading
 import time
@@ -194,7 +195,7 @@ def end_with(parent: int) -> None:
             time.sleep(1)
         os._exit(1)
 
-    if os.getppid() == parent:  # not so in the process itself, nor on a cluster
+    if multiprocessing.current_process().name.startswith("LokyProcess"):  # not so on a cluster
         threading.Thread(target=watch, daemon=True).start()
 
 

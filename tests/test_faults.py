@@ -162,7 +162,7 @@ def small_disk(folder, size):
 
 @pytest.mark.parametrize(
     ("place", "size"),
-    [("build/stage", "16k"), ("build/stage", "400k"), (".cache", "64k"), (".cache", "500k"), ("out", "64k")],
+    [("build/stage", "16k"), ("build/stage", "400k"), (".cache", "64k"), (".cache", "200k"), ("out", "64k")],
 )
 def test_a_full_disk_is_named_and_costs_nothing_that_was_there(copy, place, size):
     script = ["-I", "-m", "deadgcn.execute", "notebooks/02_depth.ipynb", "--set", SET, "--output-dir", "out"]
@@ -200,4 +200,4 @@ def test_the_number_of_processes_changes_no_number(copy, undisturbed):
     compared = [
         name for name in made if name.startswith(("figures/", "results/")) and "provenance" not in name
     ]
-    assert len(compared) > 30 and all(made[name] == expected[name] for name in compared)
+    assert len(compared) > 20 and all(made[name] == expected[name] for name in compared)
