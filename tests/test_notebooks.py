@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from deadgcn import execute
+from deadgcn import execute, files
 from deadgcn.parameters import load_settings, read_defaults
 
 ROOT = Path(__file__).parents[1]
@@ -94,8 +94,8 @@ def test_links_between_notebooks_lead_somewhere(notebook):
 
 def evidence():
     """Digests of everything that only the default run may write."""
-    files = [p for kind in ("figures", "results", "report") for p in (ROOT / kind).rglob("*") if p.is_file()]
-    return {path: execute.sha256(path) for path in files}
+    paths = [p for kind in ("figures", "results", "report") for p in (ROOT / kind).rglob("*") if p.is_file()]
+    return {path: files.sha256(path) for path in paths}
 
 
 @pytest.fixture(scope="module")
