@@ -70,6 +70,8 @@ def test_a_dry_run_shows_the_command():
     assert ".venv/bin/python -I -m deadgcn.execute" in shown and "--output-dir ." in shown
 
 
+TESTS = ["-m", "pytest", "-n", "auto", "--dist", "loadfile", "--no-loadscope-reorder"]
+TESTS += ["tests/test_notebooks.py", "tests"]
 EXECUTE = ["-I", "-m", "deadgcn.execute"]
 BOTH = [*EXECUTE, "notebooks/01_data.ipynb", "notebooks/09_report.ipynb"]
 TRICKY = """{a: 'it''s', "b": [1, 2], c: "$(touch x) `touch x` $$HOME ; #"}"""
@@ -93,7 +95,7 @@ SMOKE = ["-f", "params/profiles/smoke.yaml", "--output-dir", "build/smoke"]
         (["report", "PROFILE=smoke"], [*EXECUTE, "notebooks/09_report.ipynb", *SMOKE]),
         (["data"], ["-I", "-m", "deadgcn.data", "auto"]),
         (["data", "DATASET=CiteSeer"], ["-I", "-m", "deadgcn.data", "CiteSeer"]),
-        (["test"], ["-m", "pytest", "-n", "auto", "--dist", "loadfile"]),
+        (["test"], TESTS),
         (["test-faults"], ["-m", "pytest", "-m", "faults"]),
         (["lab"], ["-m", "jupyter", "lab", "notebooks"]),
     ],
@@ -220,6 +222,6 @@ def test_continuous_integration_runs_the_tests(ready):
     done = call(ready / ".ci" / "run", folder="/")
     assert done.returncode == 0, done.stderr
     assert logged(ready) == [
-        ["-m", "pytest", "-n", "auto", "--dist", "loadfile"],
+        TESTS,
         ["-m", "pytest", "-m", "faults"],
     ]
