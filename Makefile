@@ -82,8 +82,8 @@ verify: $(READY) ## rerun everything into build/verify, and compare it with the 
 	$(EXECUTE) $(NOTEBOOKS) --output-dir build/verify $(CHOICE)
 	.venv/bin/python -I -m deadgcn.verify "$$DATASET"
 
-test: $(READY) ## run the tests, the longest first
-	.venv/bin/python -m pytest -n auto --dist loadfile --no-loadscope-reorder tests/test_notebooks.py tests
+test: $(READY) ## run the tests, the longest files first
+	.venv/bin/python -m pytest -n auto --dist loadfile --no-loadscope-reorder tests/test_notebooks.py tests/test_unusual_settings.py tests
 
 test-faults: $(READY) ## run the tests that kill, damage and fill up what they run (5 minutes)
 	.venv/bin/python -m pytest -m faults

@@ -123,6 +123,7 @@ def test_readme_says_what_the_csv_files_say():
     assert table.put_into(text, block) == text
 
 
+@pytest.mark.faults  # not for its faults, but for its length
 def test_everything_on_tiny_settings(tmp_path):
     import bench
 
@@ -165,6 +166,7 @@ _ = run_grid(grid(["ReLU"], num_layers=depths, epochs=2, dataset="SyntheticCora"
 """
 
 
+@pytest.mark.faults  # not for its faults, but for its length
 def test_the_study_trains_cold_and_then_only_what_is_new(tmp_path):
     import study
 

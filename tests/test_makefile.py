@@ -71,7 +71,7 @@ def test_a_dry_run_shows_the_command():
 
 
 TESTS = ["-m", "pytest", "-n", "auto", "--dist", "loadfile", "--no-loadscope-reorder"]
-TESTS += ["tests/test_notebooks.py", "tests"]
+TESTS += ["tests/test_notebooks.py", "tests/test_unusual_settings.py", "tests"]
 EXECUTE = ["-I", "-m", "deadgcn.execute"]
 BOTH = [*EXECUTE, "notebooks/01_data.ipynb", "notebooks/09_report.ipynb"]
 TRICKY = """{a: 'it''s', "b": [1, 2], c: "$(touch x) `touch x` $$HOME ; #"}"""
