@@ -57,6 +57,7 @@ def _path(folder: Path, key: str) -> Path:
 def _as_tensors(part: Any) -> Any:
     if isinstance(part, dict):
         return {name: _as_tensors(value) for name, value in part.items()}
+    # A copy, because a view is saved with all that it is a view of.
     return torch.from_numpy(part.copy()) if isinstance(part, np.ndarray) else part
 
 

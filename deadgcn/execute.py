@@ -226,6 +226,6 @@ def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
 
 
 if __name__ == "__main__":
-    for name in ("SIGTERM", "SIGHUP"):  # as Ctrl-C: the kernel must not be left behind
-        signal.signal(getattr(signal, name), _interrupt)
+    for number in (signal.SIGTERM, signal.SIGHUP):  # as Ctrl-C: the kernel must not be left behind
+        signal.signal(number, _interrupt)
     sys.exit(main())

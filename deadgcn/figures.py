@@ -5,7 +5,6 @@ Legends stand outside the data: above the axes (and under a `fig.suptitle`), or 
 They say how many runs diverged; of these is drawn what was measured before.
 """
 
-import os
 import tempfile
 from collections.abc import Sequence
 from itertools import cycle
@@ -20,6 +19,7 @@ from matplotlib import pyplot as plt
 from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator
 from PIL import Image
 
+from deadgcn import files
 from deadgcn.legends import run_labels
 from deadgcn.stats import diverged, summarize
 
@@ -171,8 +171,7 @@ def save_figure(fig: plt.Figure, name: str, data: pd.DataFrame, output_dir: str 
             picture.convert("RGB").quantize(256).save(png, dpi=(300, 300), optimize=True)
         fig.savefig(pdf, metadata=dict.fromkeys(("CreationDate", "Creator", "Producer")), **page)
         data.to_csv(csv, index=False, lineterminator="\n")
-        for path in (csv, pdf, png):
-            os.replace(path, output_dir / path.name)
+        files.move({path: output_dir / path.name for path in (csv, pdf, png)})
     return output_dir / png.name
 
 

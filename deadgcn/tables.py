@@ -76,7 +76,8 @@ class Tables:
         """
         _check_prefix(prefix)
         folder = Path(folder)
-        _write_text(folder / f"{prefix}_runs.csv", self.runs.to_csv(index=False, lineterminator="\n"))
+        runs = self.runs.to_csv(index=False, lineterminator="\n")
+        files.write(folder / f"{prefix}_runs.csv", runs.encode())
         for name in ("epochs", "layers"):
             text = getattr(self, name).to_csv(index=False, lineterminator="\n", float_format="%.7g")
             files.write(folder / f"{prefix}_{name}.csv.gz", gzip.compress(text.encode(), mtime=0))
@@ -89,7 +90,8 @@ class Tables:
                 for config, row in zip(self.configs, self.runs.to_dict("records"), strict=True)
             ],
         }
-        _write_text(folder / f"{prefix}_metrics.json", json.dumps(metrics, indent=1, allow_nan=False) + "\n")
+        text = json.dumps(metrics, indent=1, allow_nan=False) + "\n"
+        files.write(folder / f"{prefix}_metrics.json", text.encode())
 
     def save_checkpoints(self, folder: str | Path) -> list[Path]:
         """Write each run's best state as one ``.pth`` and return the paths, in the order of ``runs``.
@@ -174,7 +176,3 @@ def _without_nan(row: dict) -> dict:
 def _check_prefix(prefix: str) -> None:
     if not re.fullmatch(r"[A-Za-z0-9_-]+", prefix):
         raise ValueError(f"prefix must be made of letters, digits, - and _, but {prefix!r} was passed")
-
-
-def _write_text(path: Path, text: str) -> None:
-    files.write(path, text.encode())
