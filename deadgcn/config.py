@@ -1,10 +1,16 @@
 """One run's settings, validated. Imports no torch, so that bad settings are refused at once."""
 
+import inspect
+import re
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
+
+from deadgcn.activations import describe
 
 DATASETS = ("Cora", "CiteSeer", "PubMed", "SyntheticCora")
+ACTS = ("relu", "leaky_relu")
 
 
 def _number(value: Any) -> Any:
@@ -14,8 +20,36 @@ def _number(value: Any) -> Any:
     return value.item() if hasattr(value, "item") else value
 
 
+def check_dataset(name: Any, legal: tuple[str, ...] = DATASETS) -> str:
+    """The name, if it is a legal one or PyTorch Geometric knows it; ValueError says what it may be."""
+    if name in legal:
+        return name
+    if isinstance(name, str) and re.fullmatch(r"[A-Z]\w*(-[\w.]+)?", name):
+        from deadgcn.pyg_datasets import is_known
+
+        if is_known(name):
+            return name
+    raise ValueError(
+        f"must be one of {', '.join(legal)}, or a data set of PyTorch Geometric, such as Amazon-Photo"
+    )
+
+
+def _known_act(act: Any) -> str | Callable:
+    if act in ACTS:
+        return act
+    if not (inspect.isfunction(act) or inspect.isbuiltin(act)):
+        raise ValueError(f"must be one of {', '.join(ACTS)}, or a function")
+    describe(act)  # refuses what cannot be told from others
+    return act
+
+
+def _act_as_text(act: str | Callable) -> str:
+    return act if isinstance(act, str) else describe(act)
+
+
 Int = Annotated[int, BeforeValidator(_number)]
 Float = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
+Act = Annotated[Any, BeforeValidator(_known_act), PlainSerializer(_act_as_text, return_type=str)]
 
 
 class Config(BaseModel):
@@ -30,7 +64,7 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
 
-    dataset: Literal[DATASETS] = "Cora"
+    dataset: Annotated[str, BeforeValidator(check_dataset)] = "Cora"
     method: str = Field("ReLU", min_length=1)  # the arm's label in tables and figures; changes no number
     num_layers: Int = Field(10, ge=0, le=10_000)  # graph convolutions; 0 is the linear head alone
     seed: Int = Field(0, ge=0, lt=2**63)  # the original set none
@@ -38,7 +72,7 @@ class Config(BaseModel):
     adjacency: Literal["normalized", "identity"] = "normalized"  # identity: a network without a graph
     normalize_features: bool = Field(False, strict=True)  # each row by its sum; the paper's are raw 0/1 words
     hidden_channels: Int = Field(32, ge=1, le=65_536)
-    act: Literal["relu", "leaky_relu"] = "relu"
+    act: Act = "relu"  # or leaky_relu, or a function of a layer's pre-activations [N, d]; dumped as text
     negative_slope: Float = Field(0.8, gt=0, lt=1)  # of leaky_relu
     bias: bool = Field(True, strict=True)  # the convolutions' biases
     dropout: Float = Field(0.0, ge=0, lt=1)  # after each activation; the paper uses none

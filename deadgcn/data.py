@@ -1,6 +1,4 @@
-"""Citation graphs with their public split, checked against known checksums,
-and a synthetic twin that needs no download.
-"""
+"""Citation graphs with their public split, checked by checksums, and a synthetic twin that needs no files."""
 
 from __future__ import annotations
 
@@ -16,21 +14,12 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deadgcn.config import DATASETS
+from deadgcn.config import DATASETS, check_dataset
 
 # torch and PyTorch Geometric take seconds to import and checking files needs neither: imported where used.
 if TYPE_CHECKING:
     from torch import Tensor
     from torch_geometric.data import Data
-
-__all__ = [
-    "DATASETS",
-    "DataError",
-    "DataUnavailableError",
-    "load_graph",
-    "normalized_adjacency",
-    "resolve_dataset",
-]
 
 PROJECT = Path(__file__).resolve().parents[1]
 SHARED = PROJECT.parent / "shared" / "data"  # copies for machines without network: SHARED/<name>/raw
@@ -68,7 +57,7 @@ class DataUnavailableError(DataError):
 def load_graph(
     name: str, root: str | Path | None = None, *, num_nodes: int | None = None, seed: int = 0
 ) -> Data:
-    """Graph ``name`` (one of ``DATASETS``) with its public split, exactly as PyG's ``Planetoid`` gives it.
+    """Graph ``name`` with its public split; those of ``DATASETS`` exactly as PyG's ``Planetoid`` gives them.
 
     ``x [N, F]`` holds the raw features as dense float32 (0/1 words; PubMed's are weights), ``y [N]`` the
     classes, ``edge_index [2, E]`` both directions of each edge; the masks ``train_mask``, ``val_mask`` and
@@ -77,7 +66,8 @@ def load_graph(
     The raw files (https://github.com/kimiyoung/planetoid) are pickles: each call checks the SHA-256 of all of
     them before it opens one, and no processed copies are kept. They lie in ``root/name/raw`` (``root`` is the
     project's ``data/`` by default); missing ones are copied from ``shared/data/`` beside the project, else
-    downloaded. "SyntheticCora" is generated, with any ``num_nodes`` from 200 and any ``seed``.
+    downloaded. "SyntheticCora" is generated, with any ``num_nodes`` from 200 and any ``seed``. For others see
+    :mod:`deadgcn.pyg_datasets`.
 
     Raises ``ValueError`` for an unknown name, a size that is too small, or a size or seed for a real graph;
     ``DataUnavailableError`` if files cannot be had; ``DataError`` if one is damaged or has no known checksum.
@@ -92,6 +82,10 @@ def load_graph(
             f"num_nodes and seed are for 'SyntheticCora' only, but num_nodes={num_nodes} and seed={seed} "
             f"were passed with {name!r}, which has one size and no randomness."
         )
+    if name not in DATASETS:
+        from deadgcn import pyg_datasets
+
+        return pyg_datasets.load(name, _root(root))
     from torch_geometric.io import read_planetoid_data
 
     # What is opened is a copy of the very bytes that were checked, in a folder that nobody else writes to.
@@ -113,7 +107,11 @@ def resolve_dataset(name: str, root: str | Path | None = None) -> str:
             return resolve_dataset("Cora", root)
         except DataUnavailableError:
             return "SyntheticCora"
-    if name != "SyntheticCora":
+    if name not in DATASETS:
+        from deadgcn import pyg_datasets
+
+        pyg_datasets.ensure(name, _root(root))
+    elif name != "SyntheticCora":
         _checked_raw_files(name, root)
     return name
 
@@ -152,12 +150,18 @@ def normalized_adjacency(edge_index: Tensor, num_nodes: int) -> Tensor:
 
 
 def _check_name(name: str, legal: tuple[str, ...]) -> None:
-    if name not in legal:
-        raise ValueError(f"The data set must be one of {', '.join(legal)}, but {name!r} was passed.")
+    try:
+        check_dataset(name, legal)
+    except ValueError as error:
+        raise ValueError(f"The data set {error}, but {name!r} was passed.") from error
+
+
+def _root(root: str | Path | None) -> Path:
+    return Path(PROJECT / "data" if root is None else root)
 
 
 def _raw_folder(name: str, root: str | Path | None) -> Path:
-    return Path(PROJECT / "data" if root is None else root) / name / "raw"
+    return _root(root) / name / "raw"
 
 
 def _checked_raw_files(name: str, root: str | Path | None) -> dict[str, bytes]:
@@ -227,20 +231,20 @@ def _download(url: str, path: Path, name: str, expected: str | None) -> bytes:
 def main(argv: list[str] | None = None) -> int:
     """Fetch and check one data set, and say in one line where it is."""
     parser = argparse.ArgumentParser(prog="python -m deadgcn.data", description=main.__doc__)
-    parser.add_argument("name", help=f"auto, {', '.join(DATASETS)}")
+    parser.add_argument("name", help=f"auto, {', '.join(DATASETS)}, or PyTorch Geometric's")
     try:
         name = resolve_dataset(parser.parse_args(argv).name)
     except (DataError, ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
-    if name == "SyntheticCora":
-        print("SyntheticCora is generated when it is loaded and needs no files.")
+    if name in ("SyntheticCora", "KarateClub"):
+        print(f"{name} is generated when it is loaded and needs no files.")
     else:
-        print(
-            f"{name}: the {len(RAW_PARTS)} files in {_raw_folder(name, None)} match their SHA-256 checksums."
-        )
+        print(f"{name}: the files in {_raw_folder(name, None).parent} match their SHA-256 checksums.")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    from deadgcn.data import main as run  # whose exceptions are those that other modules raise
+
+    sys.exit(run())

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from deadgcn.activations import own_activations, own_gradient
+
 if TYPE_CHECKING:
     from deadgcn.model import GCN
 
@@ -77,6 +79,7 @@ class Workspace:
         # for everything between the layers.
         memory = model.head_weight.new_empty(2 + model.num_layers, len(model.seeds), len(x), width)
         self._product, self._down, *self.activations = memory
+        self._pre: list[Tensor] = []  # pre-activations, where the activation is the reader's own
         self._inputs: list[Tensor | SparseFeatures] = []  # of each layer and the head
         self._masks: list[Tensor | None] = []  # dropout of each activation
 
@@ -84,9 +87,12 @@ class Workspace:
     def forward(self) -> Tensor:
         """Return the logits ``[R, N, C]``, with dropout if the model is in training mode."""
         model, h = self.model, self.model.first_input(self.x)
-        self._inputs, self._masks = [h], []
+        self._inputs, self._masks, self._pre = [h], [], []
         for layer, post in enumerate(self.activations):
             layer_forward(h, *model.convolution(layer), self.adj, model.slope, self._product, post)
+            if model.own_act:
+                self._pre.append(post.clone())
+                post.copy_(own_activations(post, model.own_act))
             mask = model.dropout_mask(post, model.dropout)
             h = post if mask is None else post * mask  # [R, N, d]
             self._inputs.append(h)
@@ -114,6 +120,8 @@ class Workspace:
             if (mask := self._masks[layer]) is not None:
                 down *= mask
             h, post = self._inputs[layer], self.activations[layer]
+            if model.own_act:
+                down.copy_(own_gradient(self._pre[layer], model.own_act, down))
             product, weight, bias = layer_backward_(down, h, self.adj, post, model.slope, self._product)
             weights.insert(0, weight)
             biases.insert(0, bias)

@@ -33,8 +33,8 @@ SEEDS_PER_CHUNK = {"cpu": 5, "cuda": 100}
 WORTH_A_PROCESS = 20_000  # layers x runs x epochs, about ten seconds: below this, starting workers costs more
 # Whoever changes one of these modules changes what a run's numbers may be: their text is part of the key.
 TRAINING_MODULES = (
-    *("__init__", "config", "data", "engine", "measuring", "model", "neurons"),
-    *("smoothing", "stripping", "synthetic", "training"),
+    *("__init__", "activations", "config", "data", "engine", "measuring", "model", "neurons"),
+    *("pyg_datasets", "smoothing", "stripping", "synthetic", "training"),
 )
 # Taken on import, as the code itself is: an edit counts from the next kernel on.
 SOURCES = hashlib.sha256(

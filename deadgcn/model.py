@@ -4,12 +4,13 @@ For autograd and measuring; the training loop makes the same passes by :class:`d
 """
 
 import math
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from deadgcn.activations import own_activations
+from deadgcn.config import ACTS
 from deadgcn.engine import SparseFeatures, layer_backward_, layer_forward
 
 SPARSE_BELOW = 0.25  # features with a smaller share of non-zeros are multiplied as a sparse matrix
@@ -29,7 +30,8 @@ class GCN(nn.Module):
     Args:
         in_channels, hidden_channels, out_channels: F, d and C.
         num_layers: L, the number of graph convolutions, 0 or more.
-        act: ``"relu"`` or ``"leaky_relu"``.
+        act: ``"relu"``, ``"leaky_relu"``, or a differentiable function of one run's pre-activations
+            ``[N, d]`` that returns as many numbers and leaves its argument as it is.
         negative_slope: of ``"leaky_relu"``.
         bias: whether the convolutions have one (the head always has).
         dropout: on each activation, while training; drawn from each run's own generator.
@@ -49,7 +51,7 @@ class GCN(nn.Module):
         out_channels: int,
         num_layers: int,
         *,
-        act: Literal["relu", "leaky_relu"] = "relu",
+        act: str | Callable[[Tensor], Tensor] = "relu",
         negative_slope: float = 0.8,
         bias: bool = True,
         dropout: float = 0.0,
@@ -57,12 +59,13 @@ class GCN(nn.Module):
         seeds: Sequence[int] = (0,),
     ) -> None:
         super().__init__()
-        if act not in ("relu", "leaky_relu"):
-            raise ValueError(f"act must be 'relu' or 'leaky_relu', but {act!r} was passed")
+        if act not in ACTS and not callable(act):
+            raise ValueError(f"act must be one of {', '.join(ACTS)}, or a function, but {act!r} was passed")
         if num_layers < 0 or not len(seeds):
             raise ValueError(f"need num_layers >= 0 and a seed, but {num_layers} and {seeds!r} were passed")
         self.num_layers = num_layers
-        self.slope = 0.0 if act == "relu" else negative_slope
+        self.own_act = act if callable(act) else None
+        self.slope = 1.0 if self.own_act else {"relu": 0.0, "leaky_relu": negative_slope}[act]
         self.dropout, self.input_dropout = dropout, input_dropout
         self.seeds = tuple(int(seed) for seed in seeds)
         self.generators = [torch.Generator().manual_seed(seed) for seed in self.seeds]
@@ -101,6 +104,8 @@ class GCN(nn.Module):
         h, activations = self.first_input(x), []
         for layer in range(self.num_layers):
             h = _Layer.apply(h, *self.convolution(layer), adj, self.slope)  # [R, N, d]
+            if self.own_act:
+                h = own_activations(h, self.own_act)
             activations.append(h)
             if (mask := self.dropout_mask(h, self.dropout)) is not None:
                 h = h * mask

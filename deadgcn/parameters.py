@@ -6,12 +6,12 @@ import json
 import math
 import reprlib
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import yaml
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
-from .config import DATASETS, Config, Int
+from .config import DATASETS, Config, Int, check_dataset
 
 LEGAL = {bool: "true or false", int: "a whole number", float: "a number", str: "text", dict: "a mapping"}
 # A few lines of YAML can stand for a value whose full text would fill the memory.
@@ -56,6 +56,10 @@ def _jobs(value: int) -> int:
     return value
 
 
+def _dataset(name: Any) -> str:
+    return check_dataset(name, ("auto", *DATASETS))
+
+
 Layers = Seeds = Annotated[Int, Field(ge=1, le=10_000)]
 Power = Annotated[Int, Field(ge=1, le=100_000)]
 Depths = Annotated[
@@ -69,7 +73,7 @@ Powers = Annotated[list[Power], Field(min_length=1), AfterValidator(_distinct), 
 class Ranges(Config, extra="ignore"):
     """What is legal for the notebooks' parameters, beside a run's own settings."""
 
-    dataset: Literal["auto", *DATASETS] = "auto"
+    dataset: Annotated[str, BeforeValidator(_dataset)] = "auto"
     depths: Depths | None = None
     walk_depths: LayerLists | None = None
     option_depths: LayerLists | None = None

@@ -35,7 +35,7 @@ WORTH_WORKERS = 1_000  # epochs: below this, starting worker processes costs mor
 SOURCES = hashlib.sha256(
     b"\0".join(
         (Path(__file__).parent / f"{name}.py").read_bytes()
-        for name in ("config", "data", "recipe", "synthetic")
+        for name in ("config", "data", "pyg_datasets", "recipe", "synthetic")
     )
 ).hexdigest()
 

@@ -178,7 +178,7 @@ def test_resolving_imports_no_torch():
 def test_command_line_says_where_the_files_are(server, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(data, "PROJECT", tmp_path)
     assert data.main(["Cora"]) == 0
-    assert str(tmp_path / "data" / "Cora" / "raw") in capsys.readouterr().out
+    assert str(tmp_path / "data" / "Cora") in capsys.readouterr().out
     (server / "ind.cora.x").write_text("altered")
     shutil.rmtree(tmp_path / "data")
     assert data.main(["Cora"]) == 1
