@@ -14,8 +14,8 @@ from deadgcn.parameters import load_settings, read_defaults
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
-STUDIES = ["01_data", "02_depth", "03_pruning", "04_smoothing", "05_ablations", "06_recipe", "08_verdict"]
-STUDIES += ["09_report"]
+STUDIES = ["01_data", "02_depth", "03_pruning", "04_smoothing", "05_ablations", "06_recipe"]
+STUDIES += ["07_change_it", "08_verdict", "09_report"]
 FIGURES = {
     "01_data": ["classes", "degrees", "propagation"],
     "02_depth": [
@@ -29,6 +29,7 @@ FIGURES = {
     ],
     "05_ablations": ["ablation_walk", "ablation_options"],
     "06_recipe": ["recipe"],
+    "07_change_it": ["own_arms"],
     "08_verdict": ["verdict", "correlation"],
 }
 
