@@ -26,13 +26,14 @@ CHOICE = $(if $(filter-out auto,$(DATASET)),--set "dataset: $$DATASET")
 # The name says which requirements the environment was made from, so that contents count and not file times.
 READY := .venv/ready-$(shell cat requirements.lock pyproject.toml | cksum | tr ' ' '-')
 
-.PHONY: help setup figures smoke report verify profiles test test-faults bench lab data clean
+.PHONY: help setup figures smoke report readme pdf verify profiles test test-faults bench lab data clean
 
 help: ## list the targets (this is the default)
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1\t\2/p' Makefile | expand -t 13
 	@echo
 	@echo "DATASET=auto    data set for figures, smoke, report and data; auto is Cora, or its synthetic twin"
 	@echo "SET='YAML'      parameters for figures and report, such as SET='depths: [2, 4, 64]'; writes below build/"
+	@echo "NOTEBOOKS=...   only these notebooks, such as NOTEBOOKS=notebooks/03_pruning.ipynb"
 	@echo "PROFILE=NAME    parameters from params/profiles/NAME.yaml; writes to build/NAME"
 	@echo "PIP_FLAGS=...   more options for pip in setup; PYTHON=... the Python that .venv is made with"
 	@echo
@@ -52,7 +53,7 @@ $(READY): # written last: a set-up that was interrupted is done again; of two at
 	touch $@; \
 	echo "setup: done"
 
-figures: ## rerun every notebook: all figures and tables, executed notebooks and report.html
+figures: ## rerun every notebook: all figures and tables, executed notebooks, report.html, README's numbers
 smoke: ## the same with tiny settings (params/profiles/smoke.yaml), into build/smoke
 report: ## rerun 09_report only: report.html from the tables that are there
 
@@ -60,6 +61,12 @@ smoke: override PROFILE = smoke
 report: NOTEBOOKS = notebooks/09_report.ipynb
 figures smoke report: $(READY)
 	$(EXECUTE) $(NOTEBOOKS) $(OPTIONS)
+	$(if $(PROFILE)$(SET),,$(README))
+
+README = .venv/bin/python -I -m deadgcn.readme
+
+readme: $(READY) ## write README's tables and numbers anew, from the results that are there
+	$(README)
 
 # Run some notebooks (2) with a profile (1) and keep some of its results (3), with the time that it took.
 define KEEP

@@ -9,7 +9,6 @@ drawn from all that is there.
 """
 
 import argparse
-import os
 import time
 from pathlib import Path
 
@@ -19,8 +18,9 @@ import growth
 import measures
 import pandas as pd
 import study
-import table
 from processes import machine
+
+from deadgcn import benchmark, files, readme
 
 PROJECT = Path(__file__).resolve().parents[1]
 RESULTS = PROJECT / "results" / "bench"
@@ -53,9 +53,11 @@ def main(argv: list[str] | None = None) -> int:
             run_section(name, folder, args.quick)
     import figure  # here, because the fresh processes import this file and draw nothing
 
-    tables = table.read_tables(folder)
+    tables = benchmark.read_tables(folder)
     figure.draw(tables, folder)
-    write_table(table.render(tables), folder)
+    if folder == RESULTS:
+        return readme.main()
+    files.write(folder / "table.md", benchmark.render(tables).encode() + b"\n")
     return 0
 
 
@@ -69,23 +71,8 @@ def run_section(name: str, folder: Path, quick: bool = False) -> None:
     tables["machine"] = pd.concat([others, pd.DataFrame([{"section": name, **machine()}])])
     for stem, frame in tables.items():
         text = frame.to_csv(index=False, float_format="%.6g", lineterminator="\n")
-        _write(folder / f"{stem}.csv", text)
+        files.write(folder / f"{stem}.csv", text.encode())
     print(f"{name}: {(time.monotonic() - start) / 60:.1f} min", flush=True)
-
-
-def write_table(text: str, folder: Path) -> None:
-    """Put the table into README if the folder is the project's own, else beside the CSV files."""
-    if folder == RESULTS:
-        readme = PROJECT / "README.md"
-        _write(readme, table.put_into(readme.read_text(encoding="utf-8"), text))
-    else:
-        _write(folder / "table.md", text + "\n")
-
-
-def _write(path: Path, text: str) -> None:
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    fresh.write_text(text, encoding="utf-8")
-    os.replace(fresh, path)
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:

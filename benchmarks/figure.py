@@ -9,8 +9,8 @@ import seaborn as sns
 from matplotlib import pyplot as plt
 from matplotlib.axis import Axis
 from matplotlib.ticker import FixedLocator, LogLocator, NullLocator
-from table import AXES, ENGINE, paired_ratios
 
+from deadgcn.benchmark import AXES, ENGINE, paired_ratios
 from deadgcn.figures import OTHER_COLORS, OTHER_MARKERS, save_figure, set_style
 
 CONTENDERS = {

@@ -4,6 +4,8 @@ Everything happens in a scratch copy of the project, by the command of `make fig
 evidence nor the finished runs of this project are touched.
 """
 
+import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -19,14 +21,15 @@ from processes import timed
 from deadgcn.data import resolve_dataset
 
 PROJECT = Path(__file__).resolve().parents[1]
-PARTS = ("params", "notebooks", "deadgcn", "data", "results/published", "pyproject.toml")
+PARTS = ("params", "notebooks", "deadgcn", "data", "results/published", "results/profiles", "pyproject.toml")
 
 
 def measure(
-    project: Path = PROJECT, cached_repetitions: int = 2, options: Sequence[str] = ()
+    project: Path = PROJECT, cached_repetitions: int = 1, options: Sequence[str] = ()
 ) -> dict[str, pd.DataFrame]:
-    """Run all notebooks of a copy of the project; return the table `study`, one row per time.
+    """Run all notebooks of a copy of the project; return the tables `study`, one row per time, and `minutes`.
 
+    `peak_mib` is the memory of the largest process up to then; `minutes` has a row per notebook and time.
     `options` are more of the command line. Raises RuntimeError if the copy's own package is not what runs.
     """
     if project == PROJECT:
@@ -34,7 +37,7 @@ def measure(
     depths = yaml.safe_load((project / "params" / "02_depth.yaml").read_text(encoding="utf-8"))["depths"]
     step = depths[-1] - depths[-2] if len(depths) > 1 else 1
     longer = ["--set", f"depths: {[*depths, depths[-1] + step]}"]
-    rows = []
+    rows, minutes = [], []
     with tempfile.TemporaryDirectory(prefix="study-") as folder:
         copy = Path(folder, "project")
         for part in PARTS:
@@ -47,13 +50,14 @@ def measure(
         ):
             for repetition in range(repetitions):
                 before = _finished_runs(copy)
-                seconds, _ = timed(_execute, python, copy, [*options, *more])
-                trained = _finished_runs(copy) - before
-                rows.append(
-                    {"what": what, "repetition": repetition, "seconds": seconds, "runs_trained": trained}
-                )
+                seconds, printed = timed(_execute, python, copy, [*options, *more])
+                trained, key = _finished_runs(copy) - before, {"what": what, "repetition": repetition}
+                peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**10
+                rows.append({**key, "seconds": seconds, "runs_trained": trained, "peak_mib": peak})
+                told = re.findall(r"^(\d\d_\w+) +([\d.]+) min$", printed, flags=re.M)
+                minutes += [{**key, "notebook": name, "minutes": float(taken)} for name, taken in told]
                 print(f"{what}: {seconds:.0f} s, {trained} runs trained", flush=True)
-    return {"study": pd.DataFrame(rows)}
+    return {"study": pd.DataFrame(rows), "minutes": pd.DataFrame(minutes)}
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -77,13 +81,14 @@ def _own_python(copy: Path) -> Path:
     return python
 
 
-def _execute(python: Path, copy: Path, options: Sequence[str]) -> None:
+def _execute(python: Path, copy: Path, options: Sequence[str]) -> str:
     notebooks = [str(path) for path in sorted((copy / "notebooks").glob("[0-9]*.ipynb"))]
     # Cached runs are what is timed, not the stamps that spare a notebook altogether.
     command = ["-I", "-m", "deadgcn.execute", *notebooks, "--output-dir", ".", "--force", *options]
     done = subprocess.run([str(python), *command], cwd=copy, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"the study's command ended with {done.returncode}: {done.stderr[-2000:]}")
+    return done.stdout
 
 
 def _finished_runs(copy: Path) -> int:

@@ -9,6 +9,7 @@ import torch
 from joblib.externals.loky import get_reusable_executor
 from tiny_project import write_file, write_notebook
 
+from deadgcn import benchmark
 from deadgcn.config import Config
 from deadgcn.training import train
 
@@ -95,32 +96,12 @@ def test_slopes_and_needed_memory(twin):
 
 
 def test_ratios_are_taken_within_a_repetition():
-    import table
-
     rows = [
         {"method": "ReLU", "num_layers": 5, "contender": contender, "repetition": repetition, "ms": ms}
         for contender, times in {"this engine": (1, 2), "careful loop": (10, 40)}.items()
         for repetition, ms in enumerate(times)
     ]
-    assert table.paired_ratios(pd.DataFrame(rows))["careful loop"].tolist() == [10, 20]
-
-
-def test_the_block_of_a_text_is_replaced():
-    import table
-
-    text = f"before\n{table.BEGIN}\nold\n{table.END}\nafter\n"
-    once = table.put_into(text, "new")
-    assert once == text.replace("old", "new") == table.put_into(once, "new")
-    with pytest.raises(ValueError, match="once each"):
-        table.put_into("no markers", "new")
-
-
-def test_readme_says_what_the_csv_files_say():
-    import table
-
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    block = table.render(table.read_tables(ROOT / "results" / "bench"))
-    assert table.put_into(text, block) == text
+    assert benchmark.paired_ratios(pd.DataFrame(rows))["careful loop"].tolist() == [10, 20]
 
 
 @pytest.mark.faults  # not for its faults, but for its length
@@ -175,7 +156,10 @@ def test_the_study_trains_cold_and_then_only_what_is_new(tmp_path):
     write_file(project / "params" / "02_depth.yaml", "depths: [1, 2]\n")
     shutil.copytree(ROOT / "deadgcn", project / "deadgcn")
     before = {path for path in project.rglob("*")}
-    table = study.measure(project, cached_repetitions=1)["study"]
+    tables = study.measure(project, cached_repetitions=1)
+    table, minutes = tables["study"], tables["minutes"]
+    assert list(minutes["what"]) == ["cold", "cached", "one more depth"] and (minutes["minutes"] < 3).all()
+    assert set(minutes["notebook"]) == {"02_depth"} and (table["peak_mib"] > 100).all()
     assert dict(zip(table["what"], table["runs_trained"], strict=True)) == {
         "cold": 4,
         "cached": 0,

@@ -1,10 +1,9 @@
-"""The measured numbers in words: the block of README between its two markers, from the CSV files alone."""
+"""What `make bench` measured, in words, from its CSV files alone."""
 
 from pathlib import Path
 
 import pandas as pd
 
-BEGIN, END = "<!-- bench -->", "<!-- /bench -->"
 ENGINE = "this engine"
 AXES = {
     "num_runs": "runs",
@@ -24,17 +23,9 @@ def render(tables: dict[str, pd.DataFrame]) -> str:
     if "comparison" not in tables:
         return "Not measured yet: `make bench` does it."
     writers = {"limit": _limit, "breakdown": _breakdown, "growth": _growth, "measures": _measures}
-    lines = [write(tables) for name, write in (writers | {"study": _study}).items() if name in tables]
+    lines = [write(tables) for name, write in writers.items() if name in tables]
     bullets = "\n".join(f"- {line}" for line in [*lines, _machine(tables["machine"])])
     return f"{_introduction(tables)}\n\n{_comparison(tables)}\n\n{bullets}"
-
-
-def put_into(text: str, block: str) -> str:
-    """Return the text with the block between the markers; ValueError unless each marker is there once."""
-    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        raise ValueError(f"README must hold {BEGIN} and, after it, {END}, once each, but it does not")
-    before, rest = text.split(BEGIN)
-    return f"{before}{BEGIN}\n{block}\n{END}{rest.split(END)[1]}"
 
 
 def paired_ratios(comparison: pd.DataFrame) -> pd.DataFrame:
@@ -117,20 +108,6 @@ def _measures(tables: dict[str, pd.DataFrame]) -> str:
         f"Measures of {table['num_layers'].max()} layers against Python loops over edges or nodes: {told} as "
         f"fast, equal within {table['largest_difference'].max():.0e}."
     )
-
-
-def _study(tables: dict[str, pd.DataFrame]) -> str:
-    waits = {what: group.median(numeric_only=True) for what, group in tables["study"].groupby("what")}
-    told = [
-        f"{label} {waits[what]['seconds'] / 60:.1f} minutes ({waits[what]['runs_trained']:.0f} runs trained)"
-        for what, label in (
-            ("cold", "cold"),
-            ("cached", "every notebook again from finished runs"),
-            ("one more depth", "with one more depth"),
-        )
-        if what in waits
-    ]
-    return f"The whole study, all notebooks: {'; '.join(told)}."
 
 
 def _machine(machine: pd.DataFrame) -> str:
