@@ -42,7 +42,7 @@ def share_legend(fig: plt.Figure, side: str = "below") -> None:
     if any(own != remarks[0] for own in remarks):
         texts[0] = [REMARK.sub("", text) for text in texts[0]]
         for legend, own in zip(legends, remarks, strict=True):
-            look = INSIDE | {"va": "top", "fontsize": 6, "transform": legend.axes.transAxes}
+            look = INSIDE | {"va": "top", "fontsize": 7, "transform": legend.axes.transAxes}
             legend.axes.text(0.98, 0.98, "\n".join(own), **look)
     look = places[side] | {"title": legends[0].get_title().get_text() or None, "alignment": "left"}
     fig.legend(legends[0].legend_handles, texts[0], frameon=False, handlelength=2.6, **look)
