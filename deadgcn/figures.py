@@ -21,7 +21,7 @@ from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator
 from PIL import Image
 
 from deadgcn import files
-from deadgcn.legends import run_labels
+from deadgcn.legends import axis_label, run_labels
 from deadgcn.stats import diverged, summarize
 
 Columns = str | Sequence[str]
@@ -38,15 +38,6 @@ OTHER_COLORS, OTHER_MARKERS = ("#009E73", "#CC79A7", "#D55E00", "#56B4E9"), ("D"
 # Several quantities on one Axes: line styles tell them apart, so colour and marker are left for the arms.
 QUANTITY_DASHES = ("-", (0, (1, 1.2)), (0, (5, 1.2)))
 DOTS = {"s": 4, "alpha": 0.35, "linewidths": 0, "zorder": 1}
-
-AXIS_LABELS = {
-    "num_layers": "number of graph convolutions",
-    "test_acc": "test accuracy",
-    "val_acc": "validation accuracy",
-    "train_loss": "training loss",
-    "dirichlet_energy": "Dirichlet energy",
-    "norm": "norm of the embeddings",
-}
 
 
 def set_style() -> None:
@@ -219,17 +210,12 @@ def _looks(style: dict, quantities: list[str]) -> list[tuple[str, dict]]:
     return [(name, style | {"linestyle": dash}) for name, dash in zip(quantities, dashes, strict=False)]
 
 
-def _words(column: str) -> str:
-    stem = column.removesuffix("_last")
-    return AXIS_LABELS.get(stem, stem.replace("_", " ")) + " after the last epoch" * (stem != column)
-
-
 def _finish(ax, table, x, quantities, hue, styles, chance) -> plt.Axes:
     """Name the axes and, outside them, the lines: above, or to the right where they are ordered."""
     # A place at which every run diverged is on the axis, too.
     ax.update_datalim([(place, 1) for place in table.loc[diverged(table), x].unique()], updatey=False)
     ax.autoscale_view(scaley=False)
-    name = {column: _words(column) for column in (x, hue, *quantities)}
+    name = {column: axis_label(column) for column in (x, hue, *quantities)}
     ax.set(xlabel=name[x], ylabel=", ".join(name[quantity] for quantity in quantities))
     labels = run_labels(table, hue)
     handles = [plt.Line2D([], [], label=labels[level], **style) for level, style in styles.items()]

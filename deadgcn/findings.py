@@ -1,10 +1,10 @@
-"""Words for findings in titles, from comparisons with intervals; nothing is said where there is no interval."""
+"""Words for the findings in titles, from intervals: where there is none, nothing is said."""
 
 import pandas as pd
 
 
 def depths_where(holds: pd.Series) -> str:
-    """Say at which depths (the index) something holds: "from 20 layers on", "at 5 and 15 layers", "at no depth".
+    """Say at which depths, the index, something holds: "at 5 and 15 layers", or "at no depth".
 
     >>> depths_where(pd.Series({5: False, 10: True, 15: True}))
     'from 10 layers on'

@@ -76,15 +76,13 @@ def _say_diverged(ax: plt.Axes, estimates: pd.DataFrame, label: str) -> None:
 
 
 def answer_legend(fig: plt.Figure) -> None:
-    """Name the colours and markers of :data:`ANSWER_COLORS`, and the filled and hollow ones, below a figure."""
+    """Name the colours of :data:`ANSWER_COLORS` with their markers, and the hollow ones, below a figure."""
     names = {"for": "speaks for the claim", "open": "open", "against": "speaks against it"}
     look = {"markersize": 4, "markeredgewidth": 1, "linewidth": 1}
-    handles = [
-        plt.Line2D([], [], label=name, **look, color=color, marker=marker, markeredgecolor=color)
-        for name, color, marker in zip(
-            names.values(), ANSWER_COLORS.values(), ANSWER_MARKERS.values(), strict=True
-        )
-    ]
+    handles = []
+    for answer, label in names.items():
+        color = dict.fromkeys(("color", "markeredgecolor"), ANSWER_COLORS[answer])
+        handles.append(plt.Line2D([], [], label=label, marker=ANSWER_MARKERS[answer], **look, **color))
     look |= {"color": "0.3", "markeredgecolor": "0.3", "linewidth": 0, "marker": "o"}
     for label, face in (("best model or both", "0.3"), ("last model", "white")):
         handles.append(plt.Line2D([], [], label=label, markerfacecolor=face, **look))
