@@ -48,7 +48,7 @@ def set_style() -> None:
     grid = {"axes.grid": True, "axes.grid.axis": "y", "grid.linewidth": 0.4, "grid.color": "0.88"}
     axes = {"axes.linewidth": 0.7, "xtick.major.size": 3, "ytick.major.size": 3}
     axes |= {"axes.spines.top": False, "axes.spines.right": False, "pdf.fonttype": 42}
-    axes |= {"axes.titlelocation": "left", "legend.frameon": False}
+    axes |= {"axes.titlelocation": "left", "legend.frameon": False, "legend.columnspacing": 1}
     page = {"figure.figsize": (3.5, 2.7), "figure.dpi": 150, "figure.constrained_layout.use": True}
     # The font that comes with matplotlib: a figure must not depend on what is installed.
     sns.set_theme("paper", "ticks", font="DejaVu Sans", rc=sizes | lines | grid | axes | page)
