@@ -58,7 +58,7 @@ def plot_forest(
     if log:
         ax.set_xscale("log")
         narrow = estimates["high"].max() < 100 * estimates["low"].min()  # no power of ten to be labelled
-        ticks = LogLocator(subs=(1, 2, 5)) if narrow else LogLocator(numticks=5)
+        ticks = LogLocator(subs=(1, 2, 5)) if narrow else LogLocator(numticks=4)
         ax.xaxis.set(major_locator=ticks, minor_locator=NullLocator())
         if narrow:
             ax.xaxis.set_major_formatter("{x:g}")
