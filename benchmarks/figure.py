@@ -45,8 +45,7 @@ def draw(tables: dict[str, pd.DataFrame], folder: Path) -> None:
     drawn = []
     for letter, ax, place, panel in zip("abcd", axes, below, panels, strict=False):
         drawn.append(panel(ax).assign(panel=letter))
-        ax.set_title(f"{letter}   {ax.get_title()}", loc="left")
-        ax.set_title("")
+        ax.set_title(f"{letter}   {ax.get_title(loc='left')}")
         handles, labels = ax.get_legend_handles_labels()
         legend = place.legend(handles, labels, ncols=2 if len(labels) > 4 else 1, **LEGEND)
         legend.set_in_layout(False)
@@ -68,8 +67,8 @@ def _finding(tables: dict[str, pd.DataFrame]) -> str:
 def _detail(comparison: pd.DataFrame) -> str:
     repetitions = comparison.groupby(["contender", "num_layers", "method"]).size()
     return (
-        f"Cora, n = {repetitions.min()} to {repetitions.max()} repetitions; marks are medians, bars in a are "
-        "ranges; times in b add up from left to right in the order of their legend"
+        f"n = {repetitions.min()} to {repetitions.max()} repetitions: medians, bars in a are ranges; "
+        "b adds up from left to right, as its legend from top to bottom"
     )
 
 
