@@ -1,12 +1,12 @@
 """The paper's figures from tidy tables, one visual identity per arm.
 
 What is drawn over the runs is `deadgcn.stats.summarize` of the same table: give that frame to `save_figure`.
-Legends stand outside the data: above the axes (and under a `fig.suptitle`), or to the right where ordered.
+Legends stand outside the data: above the axes (and under the title), or to the right where ordered.
 They say how many runs diverged; of these is drawn what was measured before.
 """
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from itertools import cycle
 from pathlib import Path
 from textwrap import fill
@@ -16,11 +16,12 @@ import pandas as pd
 import seaborn as sns
 from IPython.display import display
 from matplotlib import pyplot as plt
+from matplotlib.colors import to_hex
 from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator
 from PIL import Image
 
 from deadgcn import files
-from deadgcn.legends import run_labels
+from deadgcn.legends import axis_label, run_labels
 from deadgcn.stats import diverged, summarize
 
 Columns = str | Sequence[str]
@@ -38,27 +39,28 @@ OTHER_COLORS, OTHER_MARKERS = ("#009E73", "#CC79A7", "#D55E00", "#56B4E9"), ("D"
 QUANTITY_DASHES = ("-", (0, (1, 1.2)), (0, (5, 1.2)))
 DOTS = {"s": 4, "alpha": 0.35, "linewidths": 0, "zorder": 1}
 
-AXIS_LABELS = {
-    "num_layers": "number of graph convolutions",
-    "test_acc": "test accuracy",
-    "val_acc": "validation accuracy",
-    "train_loss": "training loss",
-    "dirichlet_energy": "Dirichlet energy",
-    "norm": "norm of the embeddings",
-}
-
 
 def set_style() -> None:
     """Set matplotlib's defaults to figures readable at print size, 3.5 to 7 inches wide."""
     text = ("font.size", "axes.labelsize", "legend.fontsize", "legend.title_fontsize")
-    sizes = dict.fromkeys((*text, "xtick.labelsize", "ytick.labelsize"), 8) | {"axes.titlesize": 9}
+    sizes = dict.fromkeys((*text, "xtick.labelsize", "ytick.labelsize", "axes.titlesize"), 8)
     lines = {"lines.markersize": 4.5, "lines.markeredgecolor": "white", "lines.markeredgewidth": 0.4}
     grid = {"axes.grid": True, "axes.grid.axis": "y", "grid.linewidth": 0.4, "grid.color": "0.88"}
     axes = {"axes.linewidth": 0.7, "xtick.major.size": 3, "ytick.major.size": 3}
     axes |= {"axes.spines.top": False, "axes.spines.right": False, "pdf.fonttype": 42}
+    axes |= {"axes.titlelocation": "left", "legend.frameon": False, "legend.columnspacing": 1}
     page = {"figure.figsize": (3.5, 2.7), "figure.dpi": 150, "figure.constrained_layout.use": True}
     # The font that comes with matplotlib: a figure must not depend on what is installed.
     sns.set_theme("paper", "ticks", font="DejaVu Sans", rc=sizes | lines | grid | axes | page)
+
+
+def depth_colors(levels: Sequence) -> dict[Hashable, str]:
+    """Colours of ordered levels, from light to dark, whose lightness falls in equal steps.
+
+    The ends of the palette are left out: its yellow is hardly seen on paper, its violet is near black.
+    """
+    palette = plt.get_cmap("viridis_r")(np.linspace(0.18, 0.97, len(levels)))
+    return {level: to_hex(color) for level, color in zip(sorted(levels), palette, strict=True)}
 
 
 def plot_vs_num_layers(
@@ -197,7 +199,7 @@ def _checked(table: pd.DataFrame, y: Columns, x: str, hue: str) -> tuple[list[st
     levels, ordered = list(table[hue].unique()), pd.api.types.is_numeric_dtype(table[hue])
     known = {method: style for method, style in METHOD_STYLES.items() if method in levels}
     others = sorted(levels) if ordered else [level for level in levels if level not in known]
-    colors = sns.color_palette("viridis_r", len(levels)) if ordered else cycle(OTHER_COLORS)
+    colors = depth_colors(levels).values() if ordered else cycle(OTHER_COLORS)
     looks = zip(others, colors, cycle("o" if ordered else OTHER_MARKERS), strict=False)
     return quantities, known | {level: {"color": c, "marker": m, "linestyle": "-"} for level, c, m in looks}
 
@@ -208,17 +210,12 @@ def _looks(style: dict, quantities: list[str]) -> list[tuple[str, dict]]:
     return [(name, style | {"linestyle": dash}) for name, dash in zip(quantities, dashes, strict=False)]
 
 
-def _words(column: str) -> str:
-    stem = column.removesuffix("_last")
-    return AXIS_LABELS.get(stem, stem.replace("_", " ")) + " after the last epoch" * (stem != column)
-
-
 def _finish(ax, table, x, quantities, hue, styles, chance) -> plt.Axes:
     """Name the axes and, outside them, the lines: above, or to the right where they are ordered."""
     # A place at which every run diverged is on the axis, too.
     ax.update_datalim([(place, 1) for place in table.loc[diverged(table), x].unique()], updatey=False)
     ax.autoscale_view(scaley=False)
-    name = {column: _words(column) for column in (x, hue, *quantities)}
+    name = {column: axis_label(column) for column in (x, hue, *quantities)}
     ax.set(xlabel=name[x], ylabel=", ".join(name[quantity] for quantity in quantities))
     labels = run_labels(table, hue)
     handles = [plt.Line2D([], [], label=labels[level], **style) for level, style in styles.items()]

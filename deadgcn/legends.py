@@ -1,4 +1,4 @@
-"""Legends that say how many runs diverged, and one legend for the panels of a figure."""
+"""Names of axes, legends that say how many runs diverged, and one legend for the panels of a figure."""
 
 import re
 from collections.abc import Hashable
@@ -9,8 +9,27 @@ from matplotlib import pyplot as plt
 from deadgcn.config import Config
 
 REMARK = re.compile(r" \(\d+ of \d+ diverged\)$")
+AXIS_LABELS = {
+    "num_layers": "number of graph convolutions",
+    "test_acc": "test accuracy",
+    "val_acc": "validation accuracy",
+    "train_loss": "training loss",
+    "dirichlet_energy": "Dirichlet energy",
+    "rayleigh_quotient": "Rayleigh quotient",
+    "norm": "norm of the embeddings",
+}
 # Remarks inside the axes stand at its right end, and what they cover shines through.
 INSIDE = {"ha": "right", "bbox": {"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 0.5}}
+
+
+def axis_label(column: str) -> str:
+    """The words for a column of the tables, for axes and lines: "test accuracy after the last epoch".
+
+    >>> axis_label("dead_fraction")
+    'dead fraction'
+    """
+    stem = column.removesuffix("_last")
+    return AXIS_LABELS.get(stem, stem.replace("_", " ")) + " after the last epoch" * (stem != column)
 
 
 def run_labels(table: pd.DataFrame, hue: str = "method") -> dict[Hashable, str]:
@@ -42,7 +61,7 @@ def share_legend(fig: plt.Figure, side: str = "below") -> None:
     if any(own != remarks[0] for own in remarks):
         texts[0] = [REMARK.sub("", text) for text in texts[0]]
         for legend, own in zip(legends, remarks, strict=True):
-            look = INSIDE | {"va": "top", "fontsize": 6, "transform": legend.axes.transAxes}
+            look = INSIDE | {"va": "top", "fontsize": 7, "transform": legend.axes.transAxes}
             legend.axes.text(0.98, 0.98, "\n".join(own), **look)
     look = places[side] | {"title": legends[0].get_title().get_text() or None, "alignment": "left"}
     fig.legend(legends[0].legend_handles, texts[0], frameon=False, handlelength=2.6, **look)
