@@ -60,7 +60,7 @@ def test_help_is_the_default_and_lists_every_target():
     listed = re.findall(r"^([a-z-]+) +\S", shown.stdout, flags=re.MULTILINE)
     phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)[1].split()
     assert sorted(listed) == sorted(phony)
-    named = "setup figures smoke report verify profiles test test-faults bench lab data clean help"
+    named = "setup figures smoke report readme verify profiles test test-faults bench lab data clean help"
     assert set(named.split()) == set(listed)
     assert ".cache" in shown.stdout
 
@@ -73,6 +73,7 @@ def test_a_dry_run_shows_the_command():
 TESTS = ["-m", "pytest", "-n", "auto", "--dist", "loadfile", "--no-loadscope-reorder"]
 TESTS += ["tests/test_notebooks.py", "tests/test_unusual_settings.py", "tests"]
 EXECUTE = ["-I", "-m", "deadgcn.execute"]
+README = ["-I", "-m", "deadgcn.readme"]
 BOTH = [*EXECUTE, "notebooks/01_data.ipynb", "notebooks/09_report.ipynb"]
 TRICKY = """{a: 'it''s', "b": [1, 2], c: "$(touch x) `touch x` $$HOME ; #"}"""
 SMOKE = ["-f", "params/profiles/smoke.yaml", "--output-dir", "build/smoke"]
@@ -93,6 +94,7 @@ SMOKE = ["-f", "params/profiles/smoke.yaml", "--output-dir", "build/smoke"]
         (["smoke", "PROFILE=wide", "SET=a: 1"], [*BOTH, *SMOKE, "--set", "a: 1"]),
         (["report"], [*EXECUTE, "notebooks/09_report.ipynb", "--output-dir", "."]),
         (["report", "PROFILE=smoke"], [*EXECUTE, "notebooks/09_report.ipynb", *SMOKE]),
+        (["readme"], README),
         (["data"], ["-I", "-m", "deadgcn.data", "auto"]),
         (["data", "DATASET=CiteSeer"], ["-I", "-m", "deadgcn.data", "CiteSeer"]),
         (["test"], TESTS),
@@ -103,7 +105,9 @@ SMOKE = ["-f", "params/profiles/smoke.yaml", "--output-dir", "build/smoke"]
 )
 def test_each_target_runs_the_expected_command(ready, arguments, expected):
     assert make(*arguments, folder=ready).returncode == 0
-    assert logged(ready) == [expected]
+    own_settings = any(argument.startswith(("SET=", "PROFILE=")) for argument in arguments)
+    is_evidence = arguments[0] in ("figures", "report") and not own_settings
+    assert logged(ready) == [expected] + [README] * is_evidence
 
 
 def test_settings_reach_the_program_as_they_were_written(ready):
@@ -204,7 +208,7 @@ def test_an_interrupted_setup_is_done_again(project):
     python.write_text(FAKE_PYTHON)
     assert len(logged(project)) == 4
     assert make("figures", "PYTHON=./python", folder=project).returncode == 0
-    assert len(logged(project)) == 5  # the set-up once more, then the notebooks
+    assert len(logged(project)) == 6  # the set-up once more, then the notebooks and README
 
 
 def test_clean_removes_build_only(ready):
