@@ -19,16 +19,17 @@ PIXELS = 0.36  # of the screen per pixel of a figure of 300 dpi: text in it is t
 MARK = re.compile(r"@((figure|table|equation)-(\w+))")
 CITATION = re.compile(r"\[(@\w+(?:; ?@\w+)*)\]")
 LABEL = re.compile(r"\\label\{equation-(\w+)\}")
-# Typography that formatted numbers lack: a minus, and a space before the sign of per cent that does not break.
-MINUS, PERCENT = re.compile(r"(?<=[\s(>])-(?=\d)"), re.compile(r"(?<=\d) ?%")
+# Typography that keyboards lack: a minus, an apostrophe, and before the sign of per cent a space that holds.
+MINUS, APOSTROPHE = re.compile(r"(?<=[\s(>])-(?=\d)"), re.compile(r"(?<=\w)'(?=\w|\s)")
+PERCENT = re.compile(r"(?<=\d) ?%")
 
 
 class Paper:
     """Shows the figures and tables of one data set, and fills numbers and links into text.
 
-    `root` is the folder that holds figures/ and results/. Links are those of the executed notebook, which lies
-    with the others in report/notebooks, or in report/<data set>/notebooks; which notebook made a file is
-    looked up in the records that each left (:mod:`deadgcn.provenance`). A file without a record has no links.
+    `root` is the folder that holds figures/ and results/. Links are those of the executed notebook, which
+    lies with the others in report/notebooks, or in report/<data set>/notebooks; which notebook made a file
+    is looked up in the records that each left (:mod:`deadgcn.provenance`). A file without one has no links.
     """
 
     def __init__(self, root: Path, dataset: str):
@@ -109,7 +110,7 @@ class Paper:
         return f" ({links}, made by {self.link(notebook, record['notebook'])})"
 
     def _filled(self, text: str) -> str:
-        text = PERCENT.sub("\u00a0%", MINUS.sub("−", text))
+        text = PERCENT.sub("\u00a0%", APOSTROPHE.sub("’", MINUS.sub("−", text)))
         text = LABEL.sub(lambda found: rf"\tag{{{self._number('equation', found[1])}}}", text)
         text = CITATION.sub(lambda found: self._cited(found[1]), text)
         return MARK.sub(lambda found: self._reference(*found.groups()), text)
