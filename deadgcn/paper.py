@@ -60,7 +60,7 @@ class Paper:
         path, label = self._file(name, "png"), f"figure-{name}"
         with PIL.Image.open(path) as picture:
             width = round(PIXELS * picture.width)
-        about = {"alt": alt, "width": width, "id": label}
+        about = {"alt": _typeset(alt), "width": width, "id": label}
         display(Image(path), metadata={"image/png": about})
         files = [str(self._file(name, kind).relative_to(self.root)) for kind in ("csv", "png")]
         self._caption(label, caption, files)
@@ -110,8 +110,7 @@ class Paper:
         return f" ({links}, made by {self.link(notebook, record['notebook'])})"
 
     def _filled(self, text: str) -> str:
-        text = PERCENT.sub("\u00a0%", APOSTROPHE.sub("’", MINUS.sub("−", text)))
-        text = LABEL.sub(lambda found: rf"\tag{{{self._number('equation', found[1])}}}", text)
+        text = LABEL.sub(lambda found: rf"\tag{{{self._number('equation', found[1])}}}", _typeset(text))
         text = CITATION.sub(lambda found: self._cited(found[1]), text)
         return MARK.sub(lambda found: self._reference(*found.groups()), text)
 
@@ -132,3 +131,7 @@ class Paper:
         if name not in names:
             names.append(name)
         return names.index(name) + 1
+
+
+def _typeset(text: str) -> str:
+    return PERCENT.sub("\u00a0%", APOSTROPHE.sub("’", MINUS.sub("−", text)))
