@@ -115,6 +115,10 @@ def _tables(page: BeautifulSoup) -> None:
                 cell["class"] = "number"
             elif STATUS.fullmatch(cell.get_text()):
                 cell["class"] = f"status {cell.get_text().split()[0]}"
+        rows = [row.find_all(["td", "th"])[::-1] for row in table.select("tr")]
+        for head, *cells in zip(*rows, strict=False):  # from the right: a cell may span rows on the left only
+            if cells and all(cell.get("class") == "number" for cell in cells):
+                head["class"] = "number"
         named = {"class": "scroll", "role": "region", "tabindex": "0", "aria-label": f"Table {place}"}
         table.wrap(page.new_tag("div", attrs=named))
 

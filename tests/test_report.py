@@ -161,7 +161,7 @@ def test_a_tiny_page(tiny):
     assert page.select("#equation-1 math[display=block]") and "Equation 1" in page.main.get_text()
     assert [head.get_text() for head in page.select("thead th")] == ["layers", "arm", "mean", "status"]
     assert [head["scope"] for head in page.select("tbody th")] == ["rowgroup", "row", "row"]
-    assert page.find("td", string="−1.5")["class"] == ["number"]
+    assert page.find("td", string="−1.5")["class"] == page.find("th", string="mean")["class"] == ["number"]
     assert page.find("td", string="not replicated")["class"] == ["status", "not"]
     assert "secret" not in str(page)
 
