@@ -85,6 +85,9 @@ profiles: $(READY) ## the larger runs of params/profiles/{full,kipf}.yaml, kept 
 	$(call KEEP,full,03_pruning 04_smoothing 08_verdict,verdict verdict_cells power)
 	$(call KEEP,kipf,06_recipe,recipe recipe_gaps recipe_runs)
 
+pdf: $(READY) ## print report/report.html to build/report.pdf, where a Chromium is present
+	.venv/bin/python -I -m deadgcn.report report/report.html build/report.pdf
+
 verify: $(READY) ## rerun everything into build/verify, and compare it with the committed evidence cell by cell
 	$(EXECUTE) $(NOTEBOOKS) --output-dir build/verify $(CHOICE)
 	.venv/bin/python -I -m deadgcn.verify "$$DATASET"

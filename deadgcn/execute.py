@@ -107,8 +107,8 @@ def _resolve_dataset(asked: str) -> str:
 
 def inputs(job: Job) -> dict[str, str]:
     """Digests, by name, of everything that the notebook's outputs depend on: contents, never file times."""
-    read = [job.notebook, *PACKAGE.glob("*.py")]
-    for folder in ("published", "profiles"):
+    read = [job.notebook, *PACKAGE.glob("*.*")]
+    for folder in ("published", "profiles", "bench"):
         read += (job.root / "results" / folder).rglob("*")
     if job.input_dir is not None:
         read += (job.input_dir / "results").glob("*/verdict.csv")  # the report compares the graphs
@@ -227,5 +227,6 @@ def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
 
 if __name__ == "__main__":
     for number in (signal.SIGTERM, signal.SIGHUP):  # as Ctrl-C: the kernel must not be left behind
-        signal.signal(number, _interrupt)
+        if signal.getsignal(number) != signal.SIG_IGN:  # as it is under nohup
+            signal.signal(number, _interrupt)
     sys.exit(main())

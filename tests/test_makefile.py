@@ -60,7 +60,7 @@ def test_help_is_the_default_and_lists_every_target():
     listed = re.findall(r"^([a-z-]+) +\S", shown.stdout, flags=re.MULTILINE)
     phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)[1].split()
     assert sorted(listed) == sorted(phony)
-    named = "setup figures smoke report readme verify profiles test test-faults bench lab data clean help"
+    named = "setup figures smoke report readme pdf verify profiles test test-faults bench lab data clean help"
     assert set(named.split()) == set(listed)
     assert ".cache" in shown.stdout
 
@@ -95,6 +95,7 @@ SMOKE = ["-f", "params/profiles/smoke.yaml", "--output-dir", "build/smoke"]
         (["report"], [*EXECUTE, "notebooks/09_report.ipynb", "--output-dir", "."]),
         (["report", "PROFILE=smoke"], [*EXECUTE, "notebooks/09_report.ipynb", *SMOKE]),
         (["readme"], README),
+        (["pdf"], ["-I", "-m", "deadgcn.report", "report/report.html", "build/report.pdf"]),
         (["data"], ["-I", "-m", "deadgcn.data", "auto"]),
         (["data", "DATASET=CiteSeer"], ["-I", "-m", "deadgcn.data", "CiteSeer"]),
         (["test"], TESTS),

@@ -160,7 +160,7 @@ def test_the_report_shows_all_figures_and_no_code(smoke):
     folder, _ = smoke
     (page,) = folder.glob("report/**/report.html")
     text = page.read_text()
-    assert text.count("<img ") == text.count('alt="') == 12
+    assert text.count("<img ") == text.count('alt="') == 14
     assert "read_csv" not in text and "Abstract" in text
 
 
