@@ -12,8 +12,8 @@ from matplotlib import pyplot as plt
 from torch import Tensor
 
 from deadgcn.looking import bin_nodes, plot_activations, plot_projection, project
+from deadgcn.notebook import WIDGET
 
-WIDGET = "application/vnd.jupyter.widget-view+json"
 MANY = 6  # values, from which on a slider is handier than a menu
 
 

@@ -22,10 +22,10 @@ FIGURES = {
         *("accuracy_vs_depth", "training_curves", "dead_vs_depth", "dead_by_layer"),
         *("accuracy_distribution", "published_depth"),
     ],
-    "03_pruning": ["revival", "accuracy", "dead_and_zero", "paired_difference"],
+    "03_pruning": ["revival", "activations", "accuracy", "dead_and_zero", "paired_difference"],
     "04_smoothing": [
         *("smoothing_trained", "smoothing_init", "retold", "retold_without_graph"),
-        *("smoothing_ratios", "death_smoothing_gradient"),
+        *("smoothing_ratios", "death_smoothing_gradient", "projections"),
     ],
     "05_ablations": ["ablation_walk", "ablation_options"],
     "06_recipe": ["recipe"],
@@ -169,5 +169,5 @@ def test_every_figure_has_a_title_that_names_the_data_set(notebook):
         tree = ast.parse("".join(cell["source"]))
         calls = [ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Call)]
         if any(call.startswith("save_figure(") for call in calls):
-            titles = [call for call in calls if re.match(r"(fig|ax)\.(set_title|suptitle|set)\(", call)]
+            titles = [call for call in calls if re.match(r"(add_title|(fig|ax)\.(set_title|suptitle|set))\(", call)]
             assert any("{dataset}" in title for title in titles), calls
