@@ -227,8 +227,7 @@ def scrub(job: Job, stage: Path, path: Path) -> None:
 def settle(outputs: list["NotebookNode"], root: Path) -> list["NotebookNode"]:
     """Join the pieces in which printed text arrived and drop progress bars: both depend on the clock.
 
-    Warnings lose the project's folder and the cell's temporary file. Where a picture stands for controls
-    (:mod:`deadgcn.exploring`), these go: their ids are random.
+    Warnings lose folders and temporary files. Controls that a picture stands for go: their ids are random.
     """
     from nbformat.v4 import new_output
 

@@ -169,5 +169,7 @@ def test_every_figure_has_a_title_that_names_the_data_set(notebook):
         tree = ast.parse("".join(cell["source"]))
         calls = [ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Call)]
         if any(call.startswith("save_figure(") for call in calls):
-            titles = [call for call in calls if re.match(r"(add_title|(fig|ax)\.(set_title|suptitle|set))\(", call)]
+            titles = [
+                call for call in calls if re.match(r"(add_title|(fig|ax)\.(set_title|suptitle|set))\(", call)
+            ]
             assert any("{dataset}" in title for title in titles), calls
