@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib import pyplot as plt
 from matplotlib.axis import Axis
 from matplotlib.ticker import FixedLocator, LogLocator, NullLocator
 from table import AXES, ENGINE, paired_ratios
 
-from deadgcn.figures import OTHER_COLORS, OTHER_MARKERS, save_figure, set_style
+from deadgcn.figures import OTHER_COLORS, OTHER_MARKERS, depth_colors, save_figure, set_style
+from deadgcn.titles import add_title
 
 CONTENDERS = {
     ENGINE: {"color": "#000000", "marker": "o"},
@@ -37,7 +37,7 @@ def draw(tables: dict[str, pd.DataFrame], folder: Path) -> None:
     set_style()
     rows = (len(panels) + 1) // 2
     # Every panel has a place for its legend below it, so that no legend's width makes a panel narrower.
-    heights = {"height_ratios": [3, 1.4] * rows, "figsize": (7, 3.7 * rows)}
+    heights = {"height_ratios": [3, 1.4] * rows, "figsize": (7, 3.8 * rows)}
     fig, grid = plt.subplots(2 * rows, 2, layout="constrained", squeeze=False, **heights)
     axes, below = grid[::2].ravel(), grid[1::2].ravel()
     for ax in (*axes[len(panels) :], *below):
@@ -45,13 +45,12 @@ def draw(tables: dict[str, pd.DataFrame], folder: Path) -> None:
     drawn = []
     for letter, ax, place, panel in zip("abcd", axes, below, panels, strict=False):
         drawn.append(panel(ax).assign(panel=letter))
-        ax.set_title(f"{letter}   {ax.get_title()}", loc="left")
-        ax.set_title("")
+        ax.set_title(f"{letter}   {ax.get_title(loc='left')}")
         handles, labels = ax.get_legend_handles_labels()
         legend = place.legend(handles, labels, ncols=2 if len(labels) > 4 else 1, **LEGEND)
         legend.set_in_layout(False)
     if "comparison" in tables:
-        fig.suptitle(_finding(tables), fontsize=9.5)
+        add_title(fig, _finding(tables), _detail(tables["comparison"]))
     save_figure(fig, "bench", pd.concat(drawn)[["panel", "series", "x", "y"]], folder)
     plt.close(fig)
 
@@ -62,6 +61,14 @@ def _finding(tables: dict[str, pd.DataFrame]) -> str:
     return (
         f"{careful.min():.1f} to {careful.max():.1f} times as fast as a careful loop; "
         f"{limit.min():.1f} to {limit.max():.1f} times the time of the products alone"
+    )
+
+
+def _detail(comparison: pd.DataFrame) -> str:
+    repetitions = comparison.groupby(["contender", "num_layers", "method"]).size()
+    return (
+        f"n = {repetitions.min()} to {repetitions.max()} repetitions: medians, bars in a are ranges; "
+        "b adds up from left to right, as its legend from top to bottom"
     )
 
 
@@ -92,11 +99,20 @@ def _breakdown(ax: plt.Axes, breakdown: pd.DataFrame) -> pd.DataFrame:
     kinds = list(breakdown["kind"].unique())
     table = breakdown.groupby(["num_layers", "method", "kind"])["ms"].median().unstack("kind")[kinds]
     places = np.arange(len(table))
-    left, colors = np.zeros(len(table)), sns.color_palette("colorblind", len(kinds))
+    left, colors = np.zeros(len(table)), depth_colors(range(len(kinds))).values()
     labels = [f"{method},\n{num_layers} layers" for num_layers, method in table.index]
     parts = []
     for kind, color in zip(kinds, colors, strict=True):
-        ax.barh(places, table[kind], left=left, color=color, label=kind, height=0.7, linewidth=0)
+        ax.barh(
+            places,
+            table[kind],
+            left=left,
+            color=color,
+            label=kind,
+            height=0.7,
+            edgecolor="white",
+            linewidth=0.6,
+        )
         left += table[kind].to_numpy()
         parts.append(_points(kind, [label.replace("\n", " ") for label in labels], table[kind]))
     ax.set(yticks=places, yticklabels=labels, xlabel="ms per run, layer and epoch, one process")

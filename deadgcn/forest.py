@@ -40,6 +40,7 @@ def plot_forest(
     if unknown := set(estimates[hue]) - set(colors):
         raise ValueError(f"colors must name every value of {hue}, but {sorted(unknown)} are missing")
     ax = ax or plt.subplots(layout="constrained")[1]
+    ax.set_xscale("log" if log else "linear")  # before anything is drawn, so that the margins are right
     lines = {name: place for place, name in enumerate(estimates[label].unique())}
     within = estimates.groupby(label).cumcount() * 0.22
     y = estimates[label].map(lines) + within
@@ -56,9 +57,8 @@ def plot_forest(
     ax.set_ylim(len(lines) - 0.4, -0.6)
     ax.tick_params(axis="y", length=0, labelsize=7)
     if log:
-        ax.set_xscale("log")
         narrow = estimates["high"].max() < 100 * estimates["low"].min()  # no power of ten to be labelled
-        ticks = LogLocator(subs=(1, 2, 5)) if narrow else LogLocator(numticks=5)
+        ticks = LogLocator(subs=(1, 2, 5)) if narrow else LogLocator(numticks=4)
         ax.xaxis.set(major_locator=ticks, minor_locator=NullLocator())
         if narrow:
             ax.xaxis.set_major_formatter("{x:g}")

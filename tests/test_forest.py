@@ -3,7 +3,7 @@ import pytest
 from matplotlib import pyplot as plt
 from matplotlib.colors import to_hex
 
-from deadgcn.forest import ANSWER_COLORS, answer_legend, plot_forest
+from deadgcn.forest import ANSWER_COLORS, ANSWER_MARKERS, answer_legend, plot_forest
 
 ROWS = pd.DataFrame(
     {
@@ -58,3 +58,12 @@ def test_the_legend_names_every_answer():
     ax = plot_forest(ROWS, "line", hue="answer", colors=ANSWER_COLORS)
     answer_legend(ax.figure)
     assert len(ax.figure.legends[0].get_texts()) == len(ANSWER_COLORS) + 2
+
+
+def test_each_answer_has_its_marker_at_its_own_place():
+    ax = plot_forest(ROWS, "line", hue="answer", colors=ANSWER_COLORS, markers=ANSWER_MARKERS)
+    shapes = {}
+    for dots in ax.collections[1:]:
+        for x in dots.get_offsets()[:, 0]:
+            shapes[float(x)] = len(dots.get_paths()[0].vertices)
+    assert sorted(shapes) == sorted(ROWS["estimate"]) and len(set(shapes.values())) == 3
