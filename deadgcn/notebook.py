@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from nbformat import NotebookNode
 
 REPORT = "09_report"  # the notebook that also becomes a page
+WIDGET = "application/vnd.jupyter.widget-view+json"
 LOG = "log.txt"  # of what cells and kernel print; kept only of a failed run
 
 
@@ -203,6 +204,7 @@ def scrub(job: Job, stage: Path, path: Path) -> None:
     nb = nbformat.v4.upgrade(nbformat.read(path, as_version=4))
     nb.metadata.pop("papermill", None)
     nb.metadata.get("language_info", {}).pop("version", None)
+    nb.metadata.pop("widgets", None)  # the state of controls that no kernel answers any more
     ids = {cell.get("id") for cell in json.loads(job.notebook.read_text(encoding="utf-8"))["cells"]}
     folders = job.defaults.keys() & ({"output_dir", "input_dir"} - job.given.keys())
     for place, cell in enumerate(nb.cells):
@@ -225,7 +227,7 @@ def scrub(job: Job, stage: Path, path: Path) -> None:
 def settle(outputs: list["NotebookNode"], root: Path) -> list["NotebookNode"]:
     """Join the pieces in which printed text arrived and drop progress bars: both depend on the clock.
 
-    Warnings lose what depends on the place and the process: the project's folder, the cell's temporary file.
+    Warnings lose folders and temporary files. Controls that a picture stands for go: their ids are random.
     """
     from nbformat.v4 import new_output
 
@@ -233,6 +235,8 @@ def settle(outputs: list["NotebookNode"], root: Path) -> list["NotebookNode"]:
     for printed, group in groupby(outputs, key=lambda output: output.output_type == "stream"):
         pieces = list(group)
         if not printed:
+            for piece in (piece for piece in pieces if "image/png" in piece.get("data", ())):
+                piece.data.pop(WIDGET, None)
             settled += pieces
             continue
         text = {

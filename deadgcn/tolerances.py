@@ -53,7 +53,8 @@ CENTRES = ("mean", "estimate", "difference", "test_acc", "probability", "correla
 # What follows from other cells: of the verdict, `answer` says it cell by cell.
 FOLLOWS = ("for", "open", "against", "n_zero", "share_of_layers", "place")
 FOLLOWS += ("interquartile mean", "above majority")
-FOLLOWS_FILES = ("power.csv", "table1.csv", "revival.csv")  # the last is one neuron's path in one network
+FOLLOWS_FILES = ("power.csv", "table1.csv")
+FOLLOWS_FILES += ("revival.csv", "activations.csv", "projections.csv")  # single networks, looked at
 
 TEXTS, UNTRAINED, RUNS = "keys, counts and texts", "untrained networks, data", "trained runs"
 ESTIMATES, FOLLOWING = "estimates", "what follows from them"

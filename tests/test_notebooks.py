@@ -22,10 +22,10 @@ FIGURES = {
         *("accuracy_vs_depth", "training_curves", "dead_vs_depth", "dead_by_layer"),
         *("accuracy_distribution", "published_depth"),
     ],
-    "03_pruning": ["revival", "accuracy", "dead_and_zero", "paired_difference"],
+    "03_pruning": ["revival", "activations", "accuracy", "dead_and_zero", "paired_difference"],
     "04_smoothing": [
         *("smoothing_trained", "smoothing_init", "retold", "retold_without_graph"),
-        *("smoothing_ratios", "death_smoothing_gradient"),
+        *("smoothing_ratios", "death_smoothing_gradient", "projections"),
     ],
     "05_ablations": ["ablation_walk", "ablation_options"],
     "06_recipe": ["recipe"],
@@ -146,6 +146,7 @@ def test_executed_notebooks_have_no_errors_no_warnings_and_no_paths(smoke):
         outputs = [output for cell in cells_of(path, "code") for output in cell["outputs"]]
         assert [o for o in outputs if o["output_type"] == "error" or o.get("name") == "stderr"] == []
         assert str(ROOT) not in path.read_text() and str(folder) not in path.read_text()
+        assert "application/vnd.jupyter.widget" not in path.read_text()  # ids of controls are random
 
 
 def test_every_picture_has_an_alternative_text(smoke):
