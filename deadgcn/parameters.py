@@ -4,6 +4,7 @@ import ast
 import difflib
 import json
 import math
+import re
 import reprlib
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
@@ -56,6 +57,13 @@ def _jobs(value: int) -> int:
     return value
 
 
+def scheduler_address(value: str) -> str:
+    """The address of a Dask scheduler, or an empty text; ValueError for any other."""
+    if value and not re.fullmatch(r"(tcp|tls)://([\w.-]+|\[[\da-fA-F:.]+\]):\d{1,5}", value, re.ASCII):
+        raise ValueError("must be an address such as tcp://host:8786, or empty for this machine")
+    return value
+
+
 Layers = Seeds = Annotated[Int, Field(ge=1, le=10_000)]
 Power = Annotated[Int, Field(ge=1, le=100_000)]
 Depths = Annotated[
@@ -81,6 +89,7 @@ class Ranges(Config, extra="ignore"):
     num_seeds_options: Seeds = 1
     powers: Powers | None = None
     n_jobs: Annotated[Int, Field(ge=-1024, le=1024), AfterValidator(_jobs)] = -1
+    scheduler: Annotated[str, AfterValidator(scheduler_address)] = ""
 
 
 class _UniqueKeys(yaml.SafeLoader):
