@@ -10,13 +10,13 @@ import pickle
 import sys
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from typing import Any
 
 from joblib import parallel_config
 
 try:
-    from distributed import Client
+    from distributed import Client, rpc
 except ImportError as error:
     raise ImportError(
         "a Dask scheduler needs the package distributed, which is not installed here; "
@@ -44,14 +44,32 @@ def workers_of(address: str) -> Iterator[dict[str, Any]]:
     task is given up: after several workers died on it, say. Errors of the tasks themselves are raised as
     they are.
     """
-    try:
-        client = Client(address, timeout=SECONDS_TO_CONNECT, set_as_default=False, name="deadgcn")
-    except (OSError, TypeError, ValueError, RuntimeError) as error:  # tls:// without certificates: TypeError
-        raise ClusterError(f"no Dask scheduler could be reached at {address}: {error}") from error
+    _greet(address)
+    client = Client(address, timeout=SECONDS_TO_CONNECT, set_as_default=False, name="deadgcn")
     with client:
         _wait_for_a_worker(client, address)
         with parallel_config(backend=_Watched(client, address)):
             yield OPTIONS
+
+
+def _greet(address: str) -> None:
+    """Raise ClusterError unless a scheduler answers: Client waits for ever for whatever else is there."""
+
+    async def identity() -> dict:
+        async with rpc(address) as there:
+            return await there.identity()
+
+    async def in_time() -> dict:
+        return await asyncio.wait_for(identity(), SECONDS_TO_CONNECT)
+
+    try:
+        with ThreadPoolExecutor(1) as pool:  # in a notebook this thread has a loop that is running already
+            kind = pool.submit(asyncio.run, in_time()).result()["type"]
+    except Exception as error:  # whatever it is that somebody else's service makes it say
+        reason = str(error) or f"no answer in {SECONDS_TO_CONNECT} seconds"
+        raise ClusterError(f"no Dask scheduler could be reached at {address}: {reason}") from error
+    if kind != "Scheduler":
+        raise ClusterError(f"a Dask {kind.lower()}, not a scheduler, was found at {address}")
 
 
 def _wait_for_a_worker(client: Client, address: str) -> None:
