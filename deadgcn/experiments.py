@@ -6,9 +6,11 @@ import itertools
 import json
 import multiprocessing
 import os
+import platform
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from tqdm import tqdm
 from deadgcn import cache as finished
 from deadgcn.config import Config
 from deadgcn.data import PROJECT, resolve_dataset
+from deadgcn.parameters import scheduler_address
 from deadgcn.tables import Tables
 from deadgcn.training import resolve_device, train
 
@@ -78,6 +81,7 @@ def run_grid(
     n_jobs: int = -1,
     cache: str | Path | None = ".cache",
     device: str = "auto",
+    scheduler: str | None = None,
 ) -> Tables:
     """Train every config that is not in the cache and return the tables of all, in the configs' order.
 
@@ -87,21 +91,27 @@ def run_grid(
         cache: folder for finished runs (relative: below the project), or None for no cache. A run is found
             again by its settings, torch's version, the kind of device and the text of the modules that
             training imports (on CUDA also by the seeds beside it, on which its last bits may depend there).
-        device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
+        device: ``"auto"``, ``"cpu"`` or ``"cuda"``: what this machine has, and workers must have too.
+        scheduler: address of a Dask scheduler, such as ``"tcp://host:8786"``, whose workers then train all
+            that is missing (`n_jobs` does not apply), each with its own machine's raw data; runs are kept in
+            this machine's cache. None or ``""`` is this machine. See :mod:`deadgcn.cluster`.
+
+    Raises ValueError for what cannot be trained, and with `scheduler` ClusterError if it, its workers or a
+    task are lost, and ImportError without the packages of ``deadgcn[cluster]``.
     """
     configs = list(configs)
-    check_grid(configs, n_jobs)
+    check_grid(configs, n_jobs, scheduler)
     kind = resolve_device(device).type
     folder = None if cache is None else PROJECT / cache
     blocks = _blocks(configs, kind)
     keys = {config: _key(config, kind, blocks) for config in configs}
     results = find(folder, keys.values())
     chunks = _chunks(blocks, keys, results, kind)
-    jobs = 1 if kind == "cuda" else _useful_jobs(n_jobs, chunks)
-    told = (kind, SOURCES, os.getpid())
+    told = (kind, (SOURCES, torch.__version__), os.getpid())
     tasks = (delayed(_train_chunk)(n, list(chunk.values()), *told) for n, chunk in enumerate(chunks))
-    with tqdm(total=sum(map(_cost, chunks)), disable=not chunks, **_PROGRESS) as progress:
-        for number, trained in Parallel(n_jobs=jobs, return_as="generator_unordered")(tasks):
+    place, cost = _place(scheduler, kind, n_jobs, chunks), sum(map(_cost, chunks))
+    with place as options, tqdm(total=cost, disable=not chunks, **_PROGRESS) as progress:
+        for number, trained in Parallel(**options, return_as="generator_unordered")(tasks):
             fresh = dict(zip(chunks[number], trained, strict=True))
             results |= fresh
             # Stored as soon as a chunk is done: whoever stops the study here loses only the unfinished ones.
@@ -118,12 +128,16 @@ _PROGRESS = {
 }
 
 
-def check_grid(configs: Sequence[Config], n_jobs: int) -> None:
+def check_grid(configs: Sequence[Config], n_jobs: int, scheduler: str | None = None) -> None:
     """Raise ValueError for what cannot be trained; obtain and check raw files once, before any worker."""
     if not configs:
         raise ValueError("configs must have at least one entry, but an empty list was passed")
     if not isinstance(n_jobs, int) or isinstance(n_jobs, bool) or n_jobs == 0:
         raise ValueError(f"n_jobs must be a positive number, or -1 for all cores, but {n_jobs!r} was passed")
+    try:
+        scheduler_address(str(scheduler or ""))
+    except ValueError as error:
+        raise ValueError(f"scheduler {error}, but {scheduler!r} was passed") from None
     _refuse_duplicates(configs)
     for dataset in {config.dataset for config in configs}:
         resolve_dataset(dataset)
@@ -177,6 +191,15 @@ def _describe(chunk: Mapping[str, Config]) -> str:
     return f"last: {configs[0].method}, {configs[0].num_layers} layers, seeds {seeds}"
 
 
+def _place(scheduler: str | None, kind: str, n_jobs: int, chunks: list) -> AbstractContextManager[dict]:
+    """Where `Parallel` works, with its options: this machine, or all of a scheduler's workers."""
+    if scheduler and chunks:
+        from deadgcn.cluster import workers_of  # needs packages that nothing else does
+
+        return workers_of(scheduler)
+    return nullcontext({"n_jobs": 1 if kind == "cuda" else _useful_jobs(n_jobs, chunks)})
+
+
 def _useful_jobs(n_jobs: int, chunks: list) -> int:
     """Cap the number of processes at what the work is worth; 1 means this process."""
     wanted = n_jobs if n_jobs > 0 else max(1, cpu_count() + 1 + n_jobs)
@@ -200,12 +223,13 @@ def end_with(parent: int) -> None:
 
 
 def _train_chunk(
-    number: int, configs: list[Config], kind: str, sources: str, parent: int
+    number: int, configs: list[Config], kind: str, wanted: tuple[str, str], parent: int
 ) -> tuple[int, list[dict]]:
     end_with(parent)
-    if sources != SOURCES:  # a worker imports what the files say now
+    if wanted != (SOURCES, torch.__version__):  # a worker imports what the files say now, and there
         raise RuntimeError(
-            "deadgcn was edited after this session imported it; restart the kernel and run again"
+            "deadgcn was edited after this session imported it, or the worker on "
+            f"{platform.node()} has another text of it, or another torch; restart the kernel and run again"
         )
     return number, train(configs, device=kind)
 

@@ -4,7 +4,9 @@ import ast
 import difflib
 import json
 import math
+import re
 import reprlib
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -56,8 +58,11 @@ def _jobs(value: int) -> int:
     return value
 
 
-def _dataset(name: Any) -> str:
-    return check_dataset(name, ("auto", *DATASETS))
+def scheduler_address(value: str) -> str:
+    """The address of a Dask scheduler, or an empty text; ValueError for any other."""
+    if value and not re.fullmatch(r"(tcp|tls)://([\w.-]+|\[[\da-fA-F:.]+\]):\d{1,5}", value, re.ASCII):
+        raise ValueError("must be an address such as tcp://host:8786, or empty for this machine")
+    return value
 
 
 Layers = Seeds = Annotated[Int, Field(ge=1, le=10_000)]
@@ -73,7 +78,7 @@ Powers = Annotated[list[Power], Field(min_length=1), AfterValidator(_distinct), 
 class Ranges(Config, extra="ignore"):
     """What is legal for the notebooks' parameters, beside a run's own settings."""
 
-    dataset: Annotated[str, BeforeValidator(_dataset)] = "auto"
+    dataset: Annotated[str, BeforeValidator(partial(check_dataset, legal=("auto", *DATASETS)))] = "auto"
     depths: Depths | None = None
     walk_depths: LayerLists | None = None
     option_depths: LayerLists | None = None
@@ -86,6 +91,7 @@ class Ranges(Config, extra="ignore"):
     num_seeds_options: Seeds = 1
     powers: Powers | None = None
     n_jobs: Annotated[Int, Field(ge=-1024, le=1024), AfterValidator(_jobs)] = -1
+    scheduler: Annotated[str, AfterValidator(scheduler_address)] = ""
 
 
 class _UniqueKeys(yaml.SafeLoader):

@@ -172,6 +172,8 @@ def test_later_layers_win_and_foreign_names_are_left_out():
 def test_values_that_a_run_can_have_are_accepted():
     given = {"depths": [0, 5], "num_seeds": 1, "lr": 0.1, "dataset": "auto", "powers": [1, 4], "n_jobs": -2}
     parameters.check_ranges(given | {"a_name_of_one_s_own": -1}, [])
+    for address in ("", "tcp://host:8786", "tls://node-3.site:1", "tcp://10.0.0.7:65535", "tcp://[::1]:1"):
+        parameters.check_ranges({"scheduler": address}, [])
 
 
 def test_what_is_out_of_range_is_named_with_its_source():

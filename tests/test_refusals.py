@@ -81,6 +81,8 @@ SETTINGS = {
     "save_checkpoints: 'no'": "save_checkpoints must be true or false such as True, but 'no'",
     "n_jobs: 0": "n_jobs: must be a positive number of processes, or -1 for one per core, but 0",
     "n_jobs: 1000000": "n_jobs: must be less than or equal to 1024, but 1000000",
+    "scheduler: host:8786": "scheduler: must be an address such as tcp://host:8786, or empty for",
+    "scheduler: 8786": "scheduler must be text such as '', but 8786",
     "n_jobs: all": "n_jobs must be a whole number such as -1, but 'all'",
     "powers: [4, 2]": "powers: numbers must be in ascending order, but [4, 2]",
     "powers: [0, 1]": "powers[0]: must be greater than or equal to 1, but 0",
