@@ -6,6 +6,7 @@ gone and when no worker is left. The one here ends the call and says why.
 
 import asyncio
 import contextlib
+import importlib.util
 import pickle
 import sys
 import time
@@ -49,6 +50,7 @@ def workers_of(address: str) -> Iterator[dict[str, Any]]:
     client = Client(address, timeout=SECONDS_TO_CONNECT, set_as_default=False, name="deadgcn")
     with client:
         _wait_for_a_worker(client, address)
+        _refuse_bare_workers(client)
         with parallel_config(backend=_Watched(client, address)):
             yield OPTIONS
 
@@ -67,7 +69,7 @@ def _greet(address: str) -> None:
         with ThreadPoolExecutor(1) as pool:  # in a notebook this thread has a loop that is running already
             kind = pool.submit(asyncio.run, in_time()).result()["type"]
     except Exception as error:  # whatever it is that somebody else's service makes it say
-        reason = str(error) or f"no answer in {SECONDS_TO_CONNECT} seconds"
+        reason = " ".join(str(error).split()) or f"no answer in {SECONDS_TO_CONNECT} seconds"
         raise ClusterError(f"no Dask scheduler could be reached at {address}: {reason}") from error
     if kind != "Scheduler":
         raise ClusterError(f"a Dask {kind.lower()}, not a scheduler, was found at {address}")
@@ -80,6 +82,15 @@ def _wait_for_a_worker(client: Client, address: str) -> None:
         client.wait_for_workers(1, timeout=PATIENCE)
     except TimeoutError as error:
         raise ClusterError(_alone(address)) from error
+
+
+def _refuse_bare_workers(client: Client) -> None:
+    """Raise ClusterError for a worker without this module: its first task would end it unheard."""
+    found = client.run(importlib.util.find_spec, __name__, on_error="return")
+    for worker, spec in found.items():
+        if spec is None or isinstance(spec, ImportError):
+            remedy = "start it with the Python of a copy of this project"
+            raise ClusterError(f"the worker {worker} cannot import {__name__}; {remedy}")
 
 
 def _call(task: bytes) -> Any:
@@ -131,7 +142,8 @@ class _Watched(DaskDistributedBackend):
             error = out.exception()
             if isinstance(error, ClusterError):
                 raise error
-            raise ClusterError(f"the cluster at {self.address} gave a task up: {error}") from error
+            reason = " ".join(str(error).split())
+            raise ClusterError(f"the cluster at {self.address} gave a task up: {reason}") from error
         return super().retrieve_result_callback(out)
 
     async def _watch(self) -> None:

@@ -137,6 +137,10 @@ def test_what_a_lone_worker_says_is_heard(start, monkeypatch):
     address = start(1).address
     with workers_of(address) as options:
         assert os.getpid() not in Parallel(**options)(delayed(os.getpid)() for _ in range(3))
+    monkeypatch.setattr(cluster, "__name__", "deadgcn.of_another_time")
+    with pytest.raises(ClusterError, match=r"worker tcp://.* cannot import deadgcn\.of_another_time"):
+        run_grid(grid(["ReLU"], **SMALL), cache=None, scheduler=address)
+    monkeypatch.undo()
     monkeypatch.setattr(experiments, "SOURCES", "others")
     with pytest.raises(RuntimeError, match="has another text of it"):
         run_grid(grid(["ReLU"], **SMALL), cache=None, scheduler=address)
