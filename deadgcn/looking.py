@@ -162,5 +162,5 @@ def plot_projection(
     ax.set(xlim=(middle["x"] - half, middle["x"] + half), ylim=(middle["y"] - half, middle["y"] + half))
     known = f"line {measures['line']:.0%}, classes {measures['classes']:.0%}\n"
     text = known if np.isfinite(measures["line"]) else "all nodes alike\n"
-    ax.set(aspect="equal", xticks=[], yticks=[], xlabel=f"{text}spread {measures['spread']:.1g}")
+    ax.set(aspect="equal", xticks=[], yticks=[], xlabel=f"{text}spread {measures['spread']:.2g}")
     return ax

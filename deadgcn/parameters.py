@@ -73,6 +73,7 @@ class Ranges(Config, extra="ignore"):
     depths: Depths | None = None
     walk_depths: LayerLists | None = None
     option_depths: LayerLists | None = None
+    projected_depths: LayerLists | None = None
     num_layers: Layers = 1
     example_num_layers: Layers = 1
     num_seeds: Seeds = 1
