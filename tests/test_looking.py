@@ -69,7 +69,7 @@ def test_dead_columns_are_empty_and_marked():
 
 
 def test_projection_of_points_on_two_axes():
-    """Nodes at (±3, 0) and (0, ±1), far from the origin and tiny: 90 % of the variance is on the first axis."""
+    """Nodes at (±3, 0) and (0, ±1), tiny and far from 0: 90 % of the variance is on the first axis."""
     plane = torch.tensor([[3.0, 0], [-3.0, 0], [0, 1], [0, -1]])
     post = torch.nn.functional.pad(plane, (1, 0)) * 2.0**-70 + torch.tensor([2.0**-66, 0, 0])
     points, measures = project(post, torch.tensor([0, 0, 1, 1]))

@@ -191,3 +191,12 @@ def test_a_cell_that_never_ran_is_a_failure():
     assert notebook.failure(halted, "DeadKernelError: Kernel died") == (
         "cell [2] ended with DeadKernelError: Kernel died"
     )
+
+
+def test_controls_go_only_where_a_picture_stands_for_them(tmp_path):
+    import nbformat.v4 as v4
+
+    view = {notebook.WIDGET: {"model_id": "random"}}
+    bundles = [view | {"image/png": PIXEL, "text/plain": "dot"}, view | {"text/plain": "bar"}]
+    settled = notebook.settle([v4.new_output("display_data", bundle) for bundle in bundles], tmp_path)
+    assert [output.data for output in settled] == [{"image/png": PIXEL, "text/plain": "dot"}, bundles[1]]

@@ -145,6 +145,7 @@ def test_executed_notebooks_have_no_errors_no_warnings_and_no_paths(smoke):
         outputs = [output for cell in cells_of(path, "code") for output in cell["outputs"]]
         assert [o for o in outputs if o["output_type"] == "error" or o.get("name") == "stderr"] == []
         assert str(ROOT) not in path.read_text() and str(folder) not in path.read_text()
+        assert "application/vnd.jupyter.widget" not in path.read_text()  # ids of controls are random
 
 
 def test_every_picture_has_an_alternative_text(smoke):
