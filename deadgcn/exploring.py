@@ -1,7 +1,5 @@
-"""A picture with controls: widgets where there are any, and the picture alone everywhere else."""
+"""A picture with controls: widgets where a kernel runs, and the picture alone everywhere else."""
 
-import base64
-import html
 import io
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -20,10 +18,10 @@ MANY = 6  # values, from which on a slider is handier than a menu
 def explore(
     draw: Callable[..., tuple[plt.Figure, str]], choices: Mapping[str, Sequence], **first: Any
 ) -> None:
-    """Show a picture, with a control for each of the choices that it depends on.
+    """Show a picture, with a control below it for each of the choices that it depends on.
 
-    One output holds both: controls with the picture, for front ends that have widgets and a running kernel,
-    and the first picture as PNG, for all others.
+    They are two outputs, because JupyterLab shows an error in place of a widget whose kernel is gone, even
+    where the same output holds a picture. The controls redraw the first output.
 
     Args:
         draw: takes one keyword per choice; returns a figure, and a text for those who do not see it.
@@ -38,19 +36,19 @@ def explore(
         if value not in (legal := list(choices.get(name, ()))):
             raise ValueError(f"{name} must begin with one of {legal}, but {value!r} was passed")
     controls = {name: _control(name, list(values), chosen[name]) for name, values in choices.items()}
-    png, alt = _picture(draw, chosen)
-    image = widgets.HTML(_tag(png, alt))
+    bundle, metadata = _picture(draw, chosen)
+    shown = display(bundle, raw=True, metadata=metadata, display_id=True)
 
     def redraw(_: Any) -> None:
-        now = {name: control.value for name, control in controls.items()}
-        image.value = _tag(*_picture(draw, now))
+        bundle, metadata = _picture(draw, {name: control.value for name, control in controls.items()})
+        shown.update(bundle, raw=True, metadata=metadata)
 
     for control in controls.values():
         control.observe(redraw, names="value")
-    row = widgets.HBox(list(controls.values()), layout={"flex_flow": "row wrap"})
-    view = {"version_major": 2, "version_minor": 0, "model_id": widgets.VBox([row, image]).model_id}
-    bundle = {WIDGET: view, "image/png": png, "text/plain": alt}
-    display(bundle, raw=True, metadata={"image/png": {"alt": alt}})
+    box = widgets.HBox(list(controls.values()), layout={"flex_flow": "row wrap"})
+    view = {"version_major": 2, "version_minor": 0, "model_id": box.model_id}
+    names = ", ".join(name.replace("_", " ") for name in choices)
+    display({WIDGET: view, "text/plain": f"Controls, while a kernel runs: {names}"}, raw=True)
 
 
 def show_layer_activations(
@@ -110,13 +108,9 @@ def _control(name: str, values: list, value: Any) -> widgets.Widget:
     return kind(options=values, value=value, description=name.replace("_", " "), **options)
 
 
-def _picture(draw: Callable[..., tuple[plt.Figure, str]], chosen: Mapping[str, Any]) -> tuple[str, str]:
-    """The picture as PNG in base64, and its text; its figure is closed."""
+def _picture(draw: Callable[..., tuple[plt.Figure, str]], chosen: Mapping[str, Any]) -> tuple[dict, dict]:
+    """What front ends show, as data and metadata by MIME type; the figure is closed."""
     fig, alt = draw(**chosen)
     fig.savefig(png := io.BytesIO(), format="png", dpi=120, metadata={"Software": None})
     plt.close(fig)
-    return base64.b64encode(png.getvalue()).decode(), alt
-
-
-def _tag(png: str, alt: str) -> str:
-    return f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{png}">'
+    return {"image/png": png.getvalue(), "text/plain": alt}, {"image/png": {"alt": alt}}

@@ -227,7 +227,7 @@ def scrub(job: Job, stage: Path, path: Path) -> None:
 def settle(outputs: list["NotebookNode"], root: Path) -> list["NotebookNode"]:
     """Join the pieces in which printed text arrived and drop progress bars: both depend on the clock.
 
-    Warnings lose folders and temporary files. Controls that a picture stands for go: their ids are random.
+    Warnings lose folders and temporary files. Of controls, whose ids are random, the text remains.
     """
     from nbformat.v4 import new_output
 
@@ -235,8 +235,8 @@ def settle(outputs: list["NotebookNode"], root: Path) -> list["NotebookNode"]:
     for printed, group in groupby(outputs, key=lambda output: output.output_type == "stream"):
         pieces = list(group)
         if not printed:
-            for piece in (piece for piece in pieces if "image/png" in piece.get("data", ())):
-                piece.data.pop(WIDGET, None)
+            for piece in pieces:
+                piece.get("data", {}).pop(WIDGET, None)
             settled += pieces
             continue
         text = {

@@ -1,5 +1,5 @@
-import base64
 import io
+import types
 
 import pytest
 import torch
@@ -13,12 +13,19 @@ from deadgcn.notebook import WIDGET
 
 @pytest.fixture
 def shown(monkeypatch):
-    """What `explore` displays, and the controls that it makes."""
-    bundles, boxes, real_box = [], [], exploring.widgets.VBox
-    monkeypatch.setattr(exploring, "display", lambda bundle, **options: bundles.append((bundle, options)))
-    monkeypatch.setattr(
-        exploring.widgets, "VBox", lambda children: boxes.append(real_box(children)) or boxes[-1]
-    )
+    """What `explore` displays and updates, and the controls that it makes."""
+    bundles, boxes, real_box = [], [], exploring.widgets.HBox
+
+    def make_box(children, layout):
+        boxes.append(real_box(children, layout=layout))
+        return boxes[-1]
+
+    def show(bundle, **options):
+        bundles.append((bundle, options))
+        return types.SimpleNamespace(update=show)
+
+    monkeypatch.setattr(exploring, "display", show)
+    monkeypatch.setattr(exploring.widgets, "HBox", make_box)
     return bundles, boxes
 
 
@@ -28,18 +35,23 @@ def draw(**chosen):
     return fig, f'a "picture" of {chosen["arm"]}, {chosen["layer"]}'
 
 
-def test_one_output_holds_controls_and_picture(shown):
+def test_controls_redraw_the_picture_above_them(shown):
     exploring.explore(draw, {"arm": ["ReLU", "other"], "layer": range(1, 31)}, layer=3)
-    ((bundle, options),), (box,) = shown
-    assert bundle[WIDGET]["model_id"] == box.model_id
-    assert Image.open(io.BytesIO(base64.b64decode(bundle["image/png"]))).size == (120, 120)
-    alt = 'a "picture" of ReLU, 3'
-    assert bundle["text/plain"] == alt and options["metadata"] == {"image/png": {"alt": alt}}
-    (arm, layer), image = box.children[0].children, box.children[1]
-    assert bundle["image/png"] in image.value and 'alt="a &quot;picture&quot; of ReLU, 3"' in image.value
+    bundles, (box,) = shown
+    (picture, options), (controls, _) = bundles
+    assert Image.open(io.BytesIO(picture["image/png"])).size == (120, 120)
+    assert picture["text/plain"] == 'a "picture" of ReLU, 3'
+    assert options["metadata"] == {"image/png": {"alt": 'a "picture" of ReLU, 3'}} and options["display_id"]
+    assert controls[WIDGET]["model_id"] == box.model_id
+    assert controls["text/plain"] == "Controls, while a kernel runs: arm, layer"
+    arm, layer = box.children
     layer.value = 4
     arm.value = "other"
-    assert "of other, 4" in image.value and bundle["image/png"] not in image.value
+    assert [bundle["text/plain"] for bundle, _ in bundles[2:]] == [
+        'a "picture" of ReLU, 4',
+        'a "picture" of other, 4',
+    ]
+    assert bundles[3][0]["image/png"] != picture["image/png"]
     assert plt.get_fignums() == []
 
 

@@ -193,10 +193,9 @@ def test_a_cell_that_never_ran_is_a_failure():
     )
 
 
-def test_controls_go_only_where_a_picture_stands_for_them(tmp_path):
+def test_of_controls_the_text_remains(tmp_path):
     import nbformat.v4 as v4
 
-    view = {notebook.WIDGET: {"model_id": "random"}}
-    bundles = [view | {"image/png": PIXEL, "text/plain": "dot"}, view | {"text/plain": "bar"}]
-    settled = notebook.settle([v4.new_output("display_data", bundle) for bundle in bundles], tmp_path)
-    assert [output.data for output in settled] == [{"image/png": PIXEL, "text/plain": "dot"}, bundles[1]]
+    bundle = {notebook.WIDGET: {"model_id": "random"}, "text/plain": "controls"}
+    settled = notebook.settle([v4.new_output("display_data", bundle), v4.new_output("error")], tmp_path)
+    assert settled[0].data == {"text/plain": "controls"} and settled[1].output_type == "error"

@@ -105,6 +105,7 @@ def test_the_commands_are_known_to_make_and_their_parameters_to_a_notebook():
 
 def test_its_python_examples_run(tmp_path):
     blocks = re.findall(r"```python\n(.*?)```", TEXT, re.S)
+    blocks = [block for block in blocks if "dask_jobqueue" not in block]  # which needs a Slurm cluster
     assert blocks
     for block in blocks:
         small = block.replace('dataset="CiteSeer"', 'dataset="KarateClub"').replace("range(10)", "range(2)")
