@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from distributed import Client
 from joblib import Parallel, delayed
 from test_experiments import assert_same
@@ -110,7 +111,8 @@ def no_connection_is_left():
 @pytest.mark.faults
 def test_a_worker_killed_in_the_middle_changes_no_number(start, tmp_path):
     options = {"dataset": "SyntheticCora", "epochs": 15, "hidden_channels": 16}
-    configs = grid(["ReLU", "ReLU + pruning"], num_layers=[3, 5], seed=range(15), **options)
+    arms = {"Swish": {"act": lambda z: z * torch.sigmoid(z)}, "ReLU + pruning": {"strip": True}}
+    configs = grid(arms, num_layers=[3, 5], seed=range(15), **options)
     some, kept = start(2), []
 
     def kill_one():
