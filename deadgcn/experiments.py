@@ -6,6 +6,7 @@ import itertools
 import json
 import multiprocessing
 import os
+import sys
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -113,6 +114,8 @@ def run_grid(
 
 
 _PROGRESS = {
+    # A notebook shows stderr, where bars go by default, on red ground, as if something had gone wrong.
+    "file": sys.stdout if type(sys.stdout).__module__ == "ipykernel.iostream" else None,
     "unit": "",
     "bar_format": "{percentage:3.0f}%|{bar:30}| {elapsed} gone, {remaining} left {postfix}",
 }
