@@ -11,6 +11,7 @@ DATASET = auto
 PROFILE =
 SET =
 PIP_FLAGS =
+LAB_FLAGS =
 PYTHON = python3
 # YAML is full of quotes and brackets: recipes read these from the environment, where no shell expands them.
 export DATASET SET
@@ -26,7 +27,7 @@ CHOICE = $(if $(filter-out auto,$(DATASET)),--set "dataset: $$DATASET")
 # The name says which requirements the environment was made from, so that contents count and not file times.
 READY := .venv/ready-$(shell cat requirements.lock pyproject.toml | cksum | tr ' ' '-')
 
-.PHONY: help setup figures smoke report readme pdf verify profiles test test-faults bench lab data clean
+.PHONY: help setup figures smoke report readme pdf verify profiles test test-faults test-browser bench lab data clean
 
 help: ## list the targets (this is the default)
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1\t\2/p' Makefile | expand -t 13
@@ -36,6 +37,7 @@ help: ## list the targets (this is the default)
 	@echo "NOTEBOOKS=...   only these notebooks, such as NOTEBOOKS=notebooks/03_pruning.ipynb"
 	@echo "PROFILE=NAME    parameters from params/profiles/NAME.yaml; writes to build/NAME"
 	@echo "PIP_FLAGS=...   more options for pip in setup; PYTHON=... the Python that .venv is made with"
+	@echo "LAB_FLAGS=...   more options for JupyterLab, such as --no-browser"
 	@echo
 	@echo "Finished training is kept in .cache; to train everything anew, remove it with: rm -r .cache"
 
@@ -98,11 +100,23 @@ test: $(READY) ## run the tests, the longest files first
 test-faults: $(READY) ## run the tests that kill, damage and fill up what they run (5 minutes)
 	.venv/bin/python -m pytest -m faults
 
+test-browser: $(READY) ## run every notebook in JupyterLab in a real browser, a Chromium (4 minutes)
+	.venv/bin/python -m pytest -m browser
+
 bench: $(READY) ## time the engine against PyTorch Geometric loops and its limit (40 minutes); README's table
 	.venv/bin/python benchmarks/bench.py
 
+# The only kernel is .venv's Python: a user's own kernels, settings and paths have no say. Settings made in
+# this JupyterLab are kept in .venv.
+lab: export JUPYTER_CONFIG_DIR = $(CURDIR)/.venv/etc/jupyter
+lab: export JUPYTER_DATA_DIR = $(CURDIR)/.venv/share/jupyter
+lab: export IPYTHONDIR = $(CURDIR)/.venv/etc/ipython
+lab: export JUPYTER_CONFIG_PATH =
+lab: export JUPYTER_PATH =
+lab: export PYTHONPATH =
 lab: $(READY) ## open the notebooks in JupyterLab
-	.venv/bin/python -m jupyter lab notebooks
+	.venv/bin/python -m jupyterlab --ServerApp.root_dir="$(CURDIR)" \
+	    --LabApp.default_url=/lab/tree/notebooks/01_data.ipynb $(LAB_FLAGS)
 
 data: $(READY) ## fetch and check the data set DATASET
 	.venv/bin/python -I -m deadgcn.data "$$DATASET"

@@ -7,6 +7,7 @@ import json
 import multiprocessing
 import os
 import platform
+import sys
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -92,9 +93,8 @@ def run_grid(
             again by its settings, torch's version, the kind of device and the text of the modules that
             training imports (on CUDA also by the seeds beside it, on which its last bits may depend there).
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``: what this machine has, and workers must have too.
-        scheduler: address of a Dask scheduler, such as ``"tcp://host:8786"``, whose workers then train all
-            that is missing (`n_jobs` does not apply), each with its own machine's raw data; runs are kept in
-            this machine's cache. None or ``""`` is this machine. See :mod:`deadgcn.cluster`.
+        scheduler: address of a Dask scheduler, such as ``"tcp://host:8786"``, whose workers then train what
+            is missing, from their machines' raw data and into this one's cache (:mod:`deadgcn.cluster`).
 
     Raises ValueError for what cannot be trained, and with `scheduler` ClusterError if it, its workers or a
     task are lost, and ImportError without the packages of ``deadgcn[cluster]``.
@@ -123,8 +123,11 @@ def run_grid(
 
 
 _PROGRESS = {
+    "file": sys.stdout
+    if type(sys.stdout).__module__ == "ipykernel.iostream"
+    else None,  # stderr is red there
     "unit": "",
-    "bar_format": "{percentage:3.0f}%|{bar:30}| {elapsed} gone, {remaining} left {postfix}",
+    "bar_format": "{percentage:3.0f}%|{bar:30}| {elapsed} gone, {remaining} left{postfix}",
 }
 
 
@@ -208,10 +211,7 @@ def _useful_jobs(n_jobs: int, chunks: list) -> int:
 
 @functools.cache
 def end_with(parent: int) -> None:
-    """Let this worker process end when the one that started it does, even if that was killed.
-
-    joblib's workers would wait for it for ever, with half a gigabyte each.
-    """
+    """Let this worker process end when the one that started it does: joblib's would wait for it for ever."""
 
     def watch() -> None:
         while os.getppid() == parent:

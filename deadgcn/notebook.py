@@ -152,7 +152,7 @@ def _papermill(job: Job, stage: Path, executed: Path, timeout: int | None) -> No
             language="python",
             cwd=job.notebook.parent,
             progress_bar=False,
-            stdout_file=log,
+            stdout_file=_Both(log, sys.stderr),  # in a kernel, that is where progress bars go
             stderr_file=_Both(log, sys.stderr),
             execution_timeout=timeout,
             kernel_manager_class=kernel.Kernel,
@@ -239,12 +239,11 @@ def settle(outputs: list["NotebookNode"], root: Path) -> list["NotebookNode"]:
                 piece.get("data", {}).pop(WIDGET, None)
             settled += pieces
             continue
-        text = {
-            name: "".join(piece.text for piece in pieces if piece.name == name)
-            for name in ("stdout", "stderr")
-        }
-        lines = [line for line in text["stderr"].split("\n") if "\r" not in line]
-        warnings = re.sub(r"\S*/ipykernel_\d+/\d+\.py", "cell", "\n".join(lines))
+        text = {}
+        for name in ("stdout", "stderr"):
+            lines = "".join(piece.text for piece in pieces if piece.name == name).split("\n")
+            text[name] = "\n".join(line for line in lines if "\r" not in line)
+        warnings = re.sub(r"\S*/ipykernel_\d+/\d+\.py", "cell", text["stderr"])
         text["stderr"] = warnings.replace(f"{root}{os.sep}", "")
         settled += [new_output("stream", name=name, text=text[name]) for name in text if text[name].strip()]
     return settled

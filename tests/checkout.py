@@ -33,15 +33,16 @@ class Checkout:
         ready = 'touch .venv/ready-$(cat requirements.lock pyproject.toml | cksum | tr " " "-")'
         subprocess.run(["bash", "-c", ready], cwd=self.root, check=True)
 
-    def start(self, *notebooks, setting=SET, goal="figures", **options):
-        """Start `make figures` for some notebooks, with its output in a file."""
+    def start(self, *notebooks, setting=SET, goal="figures", flags=(), **options):
+        """Start `make figures` for some notebooks, with its output in a pipe."""
         names = " ".join(f"notebooks/{name}.ipynb" for name in notebooks)
         inherited = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES", "SET", "DATASET", "PROFILE")
         env = {name: value for name, value in os.environ.items() if name not in inherited}
-        command = ["make", goal, *([f"NOTEBOOKS={names}"] if names else []), f"SET={setting}"]
+        env |= options.pop("env", {})
+        command = ["make", goal, *([f"NOTEBOOKS={names}"] if names else []), f"SET={setting}", *flags]
         options = {"cwd": self.root, "env": env, "start_new_session": True} | options
         return subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options
+            command, **{"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True} | options
         )
 
     def make(self, *notebooks, **options):

@@ -11,8 +11,12 @@ NOISE = (
     "import sys, time, warnings\n"
     "for step in range(3):\n"
     "    print('step', step, flush=True)\n"
-    "    print(f'\\r{step}/3', end='', file=sys.stderr, flush=True)\n"
     "    time.sleep(0.1)\n"
+    "for step in range(3):\n"
+    "    print(f'\\r{step}/3', end='', file=sys.stderr, flush=True)\n"
+    "    print(f'\\r{step} of 3', end='', flush=True)\n"
+    "    time.sleep(0.1)\n"
+    "print('\\nended')\n"
     "print(file=sys.stderr)\n"
     "warnings.warn('look here', stacklevel=1)\n"
     "output_dir"
@@ -74,8 +78,8 @@ def test_the_executed_notebook_names_no_folder_time_or_process(executed):
         "lr = 0.0005",
     ]
     shown = [(output.get("name"), "".join(output.get("text", ""))) for output in cells[4]["outputs"]]
-    assert shown[0] == ("stdout", "step 0\nstep 1\nstep 2\n")
-    assert shown[1][0] == "stderr" and shown[1][1].startswith("cell:7: UserWarning: look here")
+    assert shown[0] == ("stdout", "step 0\nstep 1\nstep 2\nended\n")
+    assert shown[1][0] == "stderr" and shown[1][1].startswith("cell:11: UserWarning: look here")
     assert cells[4]["outputs"][2]["data"]["text/plain"] == ["'build/interactive'"]
 
 

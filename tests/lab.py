@@ -1,0 +1,122 @@
+"""JupyterLab as `make lab` starts it, in a copy of the project, and a Chromium that a reader would use."""
+
+import json
+import re
+import shutil
+import signal
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+from checkout import ROOT, Checkout
+from playwright.sync_api import expect
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync")
+FLAGS += ("--disable-background-networking", "--disable-component-update")
+PICTURES = ROOT / "build" / "browser"  # each page as a test left it
+# What a reader's own Jupyter may be like: none of this may reach the notebooks.
+FOREIGN = {
+    "jupyter_server_config.py": "c.ServerApp.contents_manager_class = 'missing.Manager'",
+    "kernels/python3/kernel.json": '{"argv": ["false"], "display_name": "Other", "language": "python"}',
+    "profile_default/startup/00.py": "raise SystemExit",
+    "deadgcn/__init__.py": "raise ImportError('another deadgcn')",
+}
+VARIABLES = ("JUPYTER_CONFIG_DIR", "JUPYTER_CONFIG_PATH", "JUPYTER_DATA_DIR", "JUPYTER_PATH")
+VARIABLES += ("IPYTHONDIR", "PYTHONPATH")
+
+
+def chromium():
+    """The system's browser; without one the tests fail, because skipping them would look like success."""
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None:
+        pytest.fail(f"a browser is needed, but none of {', '.join(BROWSERS)} was found", pytrace=False)
+    return found
+
+
+class Lab:
+    """A copy of the project below `folder`, JupyterLab running in it, and a browser."""
+
+    def __init__(self, folder, browser):
+        self.copy, self.browser, self.log = Checkout(folder), browser, folder / "lab.txt"
+        self.notebooks = self.copy.root / "notebooks"
+        self._give_lab_to_the_environment()
+        for name, text in FOREIGN.items():
+            (folder / "foreign" / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / "foreign" / name).write_text(text)
+        foreign = dict.fromkeys(VARIABLES, str(folder / "foreign"))
+        flags = ["LAB_FLAGS=--no-browser --ServerApp.port=0 --ServerApp.allow_root=True"]
+        with self.log.open("w") as log:
+            self.process = self.copy.start(goal="lab", flags=flags, env=foreign, stdout=log)
+        self.url, self.token = self._address()
+
+    def _give_lab_to_the_environment(self):
+        # A developer's own settings lie beside Lab's files in the real environment: they stay there.
+        for part, left in {"share": ("runtime",), "etc": ("lab",)}.items():
+            source, target = (Path(root, part, "jupyter") for root in (sys.prefix, self.copy.root / ".venv"))
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns(*left))
+        settings = self.copy.root / ".venv" / "etc" / "jupyter" / "lab" / "user-settings"
+        news = settings / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
+        news.parent.mkdir(parents=True)
+        news.write_text('{"fetchNews": "false"}')  # or Lab asks whether it may
+
+    def _address(self):
+        deadline = time.monotonic() + 60
+        while not (found := re.search(r"(http://127\S+?/)lab\S*\?token=(\w+)", self.log.read_text())):
+            assert self.process.poll() is None and time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.2)
+        return found.groups()
+
+    def ask(self, path, method="GET"):
+        """The server's answer to a request of its interface."""
+        header = {"Authorization": f"token {self.token}"}
+        request = urllib.request.Request(f"{self.url}api/{path}", headers=header, method=method)
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.loads(answer.read() or "null")
+
+    def open(self, workspace, path):
+        """A page of its own, in a fresh workspace, that shows a notebook whose kernel is ready."""
+        page = self.browser.new_page(viewport={"width": 1280, "height": 1000})
+        page.goto(f"{self.url}lab/workspaces/{workspace}/{path}?token={self.token}")
+        self.wait_for_kernel(page)
+        return page
+
+    def wait_for_kernel(self, page):
+        """Wait until page and server agree that the kernel is idle: the page alone says so too early."""
+        expect(status(page)).to_have_attribute("data-status", "idle", timeout=60_000)
+        deadline = time.monotonic() + 60
+        while {s["kernel"]["execution_state"] for s in self.ask("sessions")} != {"idle"}:
+            assert time.monotonic() < deadline, self.ask("sessions")
+            time.sleep(0.2)
+
+    def close(self, page, name):
+        """Keep a picture of the page, close it, and end its kernels."""
+        PICTURES.mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=PICTURES / f"{name}.png")
+        page.close()
+        for session in self.ask("sessions"):
+            self.ask(f"sessions/{session['id']}", "DELETE")
+
+    def stop(self):
+        """End the server and everything that it started."""
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(timeout=30)
+        self.copy.wait_for_the_end()
+
+
+def in_front(page):
+    """The notebook that the reader sees."""
+    return page.locator(".jp-NotebookPanel:not(.lm-mod-hidden)")
+
+
+def status(page):
+    """The sign beside the name of its kernel."""
+    return in_front(page).locator(".jp-Notebook-ExecutionIndicator")
+
+
+def choose(page, menu, item):
+    """Choose an item of a menu, as a reader does."""
+    page.locator(".lm-MenuBar-itemLabel", has_text=re.compile(f"^{menu}$")).click()
+    page.locator(".lm-Menu-itemLabel", has_text=re.compile(f"^{item}$")).click()
