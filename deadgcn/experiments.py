@@ -117,7 +117,7 @@ _PROGRESS = {
     # A notebook shows stderr, where bars go by default, on red ground, as if something had gone wrong.
     "file": sys.stdout if type(sys.stdout).__module__ == "ipykernel.iostream" else None,
     "unit": "",
-    "bar_format": "{percentage:3.0f}%|{bar:30}| {elapsed} gone, {remaining} left {postfix}",
+    "bar_format": "{percentage:3.0f}%|{bar:30}| {elapsed} gone, {remaining} left{postfix}",
 }
 
 

@@ -11,15 +11,15 @@ ROOT = Path(__file__).parents[1]
 FAKE_PYTHON = '#!/usr/bin/env bash\nprintf "[%s]" "$@" >> log\necho >> log\n'
 
 
-def call(*command, folder):
-    """Run a command as from a fresh shell: nothing of a surrounding `make test` leaks in."""
+def call(*command, folder, **more):
+    """Run a command as from a fresh shell, with `more` variables: no surrounding `make test` leaks in."""
     inherited = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES", "SET", "DATASET", "PROFILE")
-    env = {name: value for name, value in os.environ.items() if name not in inherited}
+    env = {name: value for name, value in os.environ.items() if name not in inherited} | more
     return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
 
 
-def make(*arguments, folder=ROOT):
-    return call("make", *arguments, folder=folder)
+def make(*arguments, folder=ROOT, **more):
+    return call("make", *arguments, folder=folder, **more)
 
 
 def logged(folder):
@@ -60,8 +60,8 @@ def test_help_is_the_default_and_lists_every_target():
     listed = re.findall(r"^([a-z-]+) +\S", shown.stdout, flags=re.MULTILINE)
     phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)[1].split()
     assert sorted(listed) == sorted(phony)
-    named = "setup figures smoke report verify profiles test test-faults bench lab data clean help"
-    assert set(named.split()) == set(listed)
+    named = "setup figures smoke report verify profiles test test-faults test-browser bench lab data clean"
+    assert {*named.split(), "help"} == set(listed)
     assert ".cache" in shown.stdout
 
 
@@ -97,7 +97,7 @@ SMOKE = ["-f", "params/profiles/smoke.yaml", "--output-dir", "build/smoke"]
         (["data", "DATASET=CiteSeer"], ["-I", "-m", "deadgcn.data", "CiteSeer"]),
         (["test"], TESTS),
         (["test-faults"], ["-m", "pytest", "-m", "faults"]),
-        (["lab"], ["-m", "jupyter", "lab", "notebooks"]),
+        (["test-browser"], ["-m", "pytest", "-m", "browser"]),
     ],
     ids=" ".join,
 )
@@ -110,6 +110,19 @@ def test_settings_reach_the_program_as_they_were_written(ready):
     assert make("figures", "SET=" + TRICKY.replace("$", "$$"), folder=ready).returncode == 0
     assert not (ready / "x").exists()
     assert f"[--set][{TRICKY}]" in (ready / "log").read_text()
+
+
+def test_lab_shows_the_project_and_hears_nothing_of_the_users_own_jupyter(ready):
+    names = ["JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "IPYTHONDIR"]
+    names += ["JUPYTER_CONFIG_PATH", "JUPYTER_PATH", "PYTHONPATH"]
+    seen = " ".join(f'"${name}"' for name in names)
+    (ready / ".venv" / "bin" / "python").write_text(FAKE_PYTHON + f'printf "[%s]" {seen} >> log; echo >> log')
+    own = dict.fromkeys(names, "/elsewhere")
+    assert make("lab", "LAB_FLAGS=--no-browser --port=1", folder=ready, **own).returncode == 0
+    address = "--LabApp.default_url=/lab/tree/notebooks/01_data.ipynb"
+    command = ["-m", "jupyterlab", f"--ServerApp.root_dir={ready}", address, "--no-browser", "--port=1"]
+    kept = [f"{ready}/.venv/{folder}" for folder in ("etc/jupyter", "share/jupyter", "etc/ipython")]
+    assert logged(ready) == [command, [*kept, "", "", ""]]
 
 
 def test_verify_reruns_beside_the_evidence_and_compares(ready):
@@ -131,7 +144,17 @@ def test_of_two_set_ups_at_once_the_second_waits_and_has_nothing_left_to_do(proj
 
 def test_a_failing_program_fails_the_target(ready):
     (ready / ".venv" / "bin" / "python").write_text("#!/bin/sh\nexit 1\n")
-    for target in ("figures", "smoke", "report", "verify", "profiles", "test", "test-faults", "data"):
+    for target in (
+        "figures",
+        "smoke",
+        "report",
+        "verify",
+        "profiles",
+        "test",
+        "test-faults",
+        "test-browser",
+        "data",
+    ):
         assert make(target, folder=ready).returncode == 2, target
 
 
@@ -216,12 +239,30 @@ def test_clean_removes_build_only(ready):
     assert all((ready / name).is_dir() for name in (".cache", "data", "figures", ".venv"))
 
 
-def test_continuous_integration_runs_the_tests(ready):
+@pytest.mark.parametrize("machine", ["has a browser", "installs one", "cannot"])
+def test_continuous_integration_sees_to_a_browser_and_runs_all_tests(ready, machine):
     (ready / ".ci").mkdir()
     shutil.copy(ROOT / ".ci" / "run", ready / ".ci")
-    done = call(ready / ".ci" / "run", folder="/")
+    tools = ready / "tools"
+    tools.mkdir()
+    for name in ("bash", "cat", "cksum", "dirname", "id", "make", "tr"):
+        (tools / name).symlink_to(shutil.which(name))
+    programs = {
+        "apt-get": FAKE_PYTHON + "false\n" * (machine == "cannot"),
+        "sudo": '#!/bin/sh\nshift; "$@"\n',
+    }
+    programs |= {"google-chrome": ""} if machine == "has a browser" else {}
+    for name, text in programs.items():
+        (tools / name).write_text(text)
+        (tools / name).chmod(0o755)
+    done = call(ready / ".ci" / "run", folder="/", PATH=str(tools))
     assert done.returncode == 0, done.stderr
+    assert ("cannot be installed" in done.stdout) == (machine == "cannot")
+    install = ["install", "-qy", "--no-install-recommends", "chromium"]
+    asked = [] if machine == "has a browser" else [["update", "-q"], install]
     assert logged(ready) == [
+        *asked,
         TESTS,
         ["-m", "pytest", "-m", "faults"],
+        ["-m", "pytest", "-m", "browser"],
     ]

@@ -86,10 +86,16 @@ def test_it_says_what_it_reads_and_writes(notebook):
 
 
 @each_notebook
-def test_links_between_notebooks_lead_somewhere(notebook):
-    text = "".join("".join(cell["source"]) for cell in cells_of(notebook, "markdown"))
-    for target in [part.split(")")[0] for part in text.split("](")[1:]]:
+def test_links_lead_somewhere(notebook):
+    text = "".join("".join(cell["source"]) for cell in cells_of(notebook))
+    for target in re.findall(r"\]\(([\w./-]*[/.][\w./-]+)\)", text):  # also those that code puts together
         assert (notebook.parent / target).exists(), target
+
+
+def test_each_notebook_names_the_next():
+    texts = ["".join("".join(cell["source"]) for cell in cells_of(path, "markdown")) for path in NOTEBOOKS]
+    named = [re.findall(r"Next: \[\d\d, [^]]+\]\((.+?)\)", text) for text in texts]
+    assert named == [*([path.name] for path in NOTEBOOKS[1:]), []]
 
 
 def evidence():
