@@ -133,7 +133,7 @@ TABLE = [0.1, 0.2]
         (torch.nn.PReLU(), "must be one of relu, leaky_relu, or a function"),
         (lambda z: z * TABLE[0], "'TABLE' is of type list"),
     ],
-    ids=str,
+    ids=["unknown", "number", "module", "list"],
 )
 def test_what_cannot_be_told_apart_is_refused(act, message):
     with pytest.raises(ValueError, match=message):
