@@ -25,7 +25,10 @@ PARTS = ("params", "notebooks", "deadgcn", "data", "results/published", "results
 
 
 def measure(
-    project: Path = PROJECT, cached_repetitions: int = 1, options: Sequence[str] = ()
+    project: Path = PROJECT,
+    cached_repetitions: int = 1,
+    longer_repetitions: int = 1,
+    options: Sequence[str] = (),
 ) -> dict[str, pd.DataFrame]:
     """Run all notebooks of a copy of the project; return the tables `study`, one row per time, and `minutes`.
 
@@ -46,7 +49,7 @@ def measure(
         for what, repetitions, more in (
             ("cold", 1, []),
             ("cached", cached_repetitions, []),
-            ("one more depth", 1, longer),
+            ("one more depth", longer_repetitions, longer),
         ):
             for repetition in range(repetitions):
                 before = _finished_runs(copy)

@@ -135,6 +135,7 @@ def compute(root: Path) -> str:
             ("cached", "all of it again, from finished runs"),
             ("one more depth", "`make figures SET=…` with one more depth"),
         )
+        if what in study.index
     ]
     for name, label in (
         ("full", "`make profiles`: more seeds, beyond that"),
