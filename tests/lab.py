@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 import urllib.request
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -76,28 +77,38 @@ class Lab:
         with urllib.request.urlopen(request, timeout=30) as answer:
             return json.loads(answer.read() or "null")
 
-    def open(self, workspace, path):
-        """A page of its own, in a fresh workspace, that shows a notebook whose kernel is ready."""
+    @contextmanager
+    def page(self, name, address):
+        """A page that shows a notebook whose kernel is ready; keeps a picture of how it was left.
+
+        What the page complains about to the browser is in `complaints`.
+        """
+        self.complaints = []
         page = self.browser.new_page(viewport={"width": 1280, "height": 1000})
-        page.goto(f"{self.url}lab/workspaces/{workspace}/{path}?token={self.token}")
-        self.wait_for_kernel(page)
-        return page
+        page.on("console", lambda told: told.type == "error" and self.complaints.append(told.text))
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        try:
+            page.goto(f"{self.url}{address}?token={self.token}")
+            self.wait_for_kernel(page)
+            yield page
+        finally:
+            PICTURES.mkdir(parents=True, exist_ok=True)
+            page.screenshot(path=PICTURES / f"{name}.png")
+            page.close()
+            for session in self.ask("sessions"):
+                self.ask(f"sessions/{session['id']}", "DELETE")
 
     def wait_for_kernel(self, page):
-        """Wait until page and server agree that the kernel is idle: the page alone says so too early."""
+        """Wait until page and server agree that the notebook's kernel is idle: the page says so too early."""
         expect(status(page)).to_have_attribute("data-status", "idle", timeout=60_000)
         deadline = time.monotonic() + 60
-        while {s["kernel"]["execution_state"] for s in self.ask("sessions")} != {"idle"}:
-            assert time.monotonic() < deadline, self.ask("sessions")
+        while self._states().get(page.url.partition("/tree/")[2]) != "idle":
+            assert time.monotonic() < deadline, (page.url, self._states())
             time.sleep(0.2)
 
-    def close(self, page, name):
-        """Keep a picture of the page, close it, and end its kernels."""
-        PICTURES.mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=PICTURES / f"{name}.png")
-        page.close()
-        for session in self.ask("sessions"):
-            self.ask(f"sessions/{session['id']}", "DELETE")
+    def _states(self):
+        """What each notebook's kernel does; a session gets its notebook's name only after it has begun."""
+        return {session["path"]: session["kernel"]["execution_state"] for session in self.ask("sessions")}
 
     def stop(self):
         """End the server and everything that it started."""

@@ -87,42 +87,31 @@ def pictures_seen(page):
 
 
 def test_make_lab_opens_the_first_notebook_with_the_kernel_of_this_environment(lab):
-    page = lab.browser.new_page()
-    page.goto(f"{lab.url}?token={lab.token}")
-    lab.wait_for_kernel(page)
-    assert page.url.endswith("/lab/tree/notebooks/01_data.ipynb")
-    (kernel,) = [line for _, line in lab.copy.processes() if "ipykernel_launcher" in line]
-    assert kernel.startswith(f"{lab.copy.root}/.venv/bin/python ")
-    lab.close(page, "start")
+    with lab.page("start", "") as page:
+        assert page.url.endswith("/lab/tree/notebooks/01_data.ipynb")
+        (kernel,) = [line for _, line in lab.copy.processes() if "ipykernel_launcher" in line]
+        assert kernel.startswith(f"{lab.copy.root}/.venv/bin/python ")
 
 
 def test_links_lead_through_the_notebooks_in_their_order(lab):
-    page = lab.open("order", f"tree/notebooks/{NOTEBOOKS[0].name}")
-    for following in NOTEBOOKS[1:]:
-        paragraph = in_front(page).locator(".jp-RenderedMarkdown p", has_text="Next: ")
-        paragraph.get_by_role("link", name=following.stem[:2]).click()
-        expect(page).to_have_url(re.compile(f"/notebooks/{following.name}$"))
-        lab.wait_for_kernel(page)
-    lab.close(page, "order")
+    with lab.page("order", f"lab/workspaces/order/tree/notebooks/{NOTEBOOKS[0].name}") as page:
+        for following in NOTEBOOKS[1:]:
+            paragraph = in_front(page).locator(".jp-RenderedMarkdown p", has_text="Next: ")
+            paragraph.get_by_role("link", name=following.stem[:2]).click()
+            expect(page).to_have_url(re.compile(f"/notebooks/{following.name}$"))
+            lab.wait_for_kernel(page)
 
 
-@pytest.mark.parametrize("name", [path.name for path in NOTEBOOKS])
+@pytest.mark.parametrize("name", [path.stem for path in NOTEBOOKS])
 def test_a_notebook_runs_to_its_end_and_shows_its_figures(lab, name):
-    path = lab.notebooks / name
+    path = lab.notebooks / f"{name}.ipynb"
     change_parameters(path)
-    page = lab.open(path.stem, f"tree/notebooks/{name}")
-    complaints = []
-    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    try:
+    with lab.page(name, f"lab/workspaces/{name}/tree/notebooks/{name}.ipynb") as page:  # each in a fresh one
         run_all(page)
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
         cells = [cell for cell in cells if cell["cell_type"] == "code"]
-        wrong = "\n\n".join(troubles(cells))
-        assert not wrong, f"{wrong}\n\nThe page is in {PICTURES}"
+        for trouble in troubles(cells):  # what follows the first is mostly due to it
+            pytest.fail(f"{trouble}\n\nThe page as it was left is in {PICTURES}", pytrace=False)
         outputs = [output for cell in cells for output in cell["outputs"]]
         assert pictures_seen(page) == sum("image/png" in output.get("data", {}) for output in outputs)
-        assert page.locator(".jp-Dialog").count() == 0
-        assert complaints == []
-    finally:
-        lab.close(page, path.stem)
+        assert page.locator(".jp-Dialog").count() == 0 and lab.complaints == []
