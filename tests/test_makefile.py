@@ -2,56 +2,19 @@ import os
 import re
 import shutil
 import subprocess
-from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).parents[1]
-# Records what it is asked to do instead of doing it: one line per call, each argument in brackets.
-FAKE_PYTHON = '#!/usr/bin/env bash\nprintf "[%s]" "$@" >> log\necho >> log\n'
-
-
-def call(*command, folder, **more):
-    """Run a command as from a fresh shell: nothing of a surrounding `make test` leaks in."""
-    inherited = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES", "SET", "DATASET", "PROFILE")
-    env = {name: value for name, value in os.environ.items() if name not in inherited} | more
-    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
-
-
-def make(*arguments, folder=ROOT, **more):
-    return call("make", *arguments, folder=folder, **more)
-
-
-def logged(folder):
-    """The calls of the fake interpreters since the last question."""
-    log = folder / "log"
-    calls = [line[1:-1].split("][") for line in log.read_text().splitlines()] if log.exists() else []
-    log.unlink(missing_ok=True)
-    return calls
+from fake_make import FAKE_PYTHON, ROOT, TESTS, fake_project, logged, make, set_up
 
 
 @pytest.fixture
 def project(tmp_path):
-    """A copy of the Makefile with two notebooks, and interpreters that only keep a log."""
-    for name in ("Makefile", "pyproject.toml", "requirements.lock"):
-        shutil.copy(ROOT / name, tmp_path)
-    (tmp_path / "notebooks").mkdir()
-    for name in ("09_report", "01_data", "scratch"):
-        (tmp_path / "notebooks" / f"{name}.ipynb").touch()
-    python = tmp_path / "python"
-    python.write_text(FAKE_PYTHON)
-    python.chmod(0o755)
-    (tmp_path / ".venv" / "bin").mkdir(parents=True)
-    shutil.copy(python, tmp_path / ".venv" / "bin" / "python")
-    return tmp_path
+    return fake_project(tmp_path)
 
 
 @pytest.fixture
 def ready(project):
-    """The same after a set-up."""
-    assert make("setup", "PYTHON=./python", folder=project).returncode == 0
-    logged(project)
-    return project
+    return set_up(project)
 
 
 def test_help_is_the_default_and_lists_every_target():
@@ -70,8 +33,6 @@ def test_a_dry_run_shows_the_command():
     assert ".venv/bin/python -I -m deadgcn.execute" in shown and "--output-dir ." in shown
 
 
-TESTS = ["-m", "pytest", "-n", "auto", "--dist", "loadfile", "--no-loadscope-reorder"]
-TESTS += ["tests/test_notebooks.py", "tests/test_unusual_settings.py", "tests"]
 EXECUTE = ["-I", "-m", "deadgcn.execute"]
 README = ["-I", "-m", "deadgcn.readme"]
 BOTH = [*EXECUTE, "notebooks/01_data.ipynb", "notebooks/09_report.ipynb"]
@@ -242,32 +203,3 @@ def test_clean_removes_build_only(ready):
     assert done.returncode == 0 and "removed build/" in done.stdout
     assert not (ready / "build").exists()
     assert all((ready / name).is_dir() for name in (".cache", "data", "figures", ".venv"))
-
-
-@pytest.mark.parametrize("machine", ["has a browser", "installs one", "cannot"])
-def test_continuous_integration_sees_to_a_browser_and_runs_all_tests(ready, machine):
-    (ready / ".ci").mkdir()
-    shutil.copy(ROOT / ".ci" / "run", ready / ".ci")
-    tools = ready / "tools"
-    tools.mkdir()
-    for name in ("bash", "cat", "cksum", "dirname", "id", "make", "tr"):
-        (tools / name).symlink_to(shutil.which(name))
-    programs = {
-        "apt-get": FAKE_PYTHON + "false\n" * (machine == "cannot"),
-        "sudo": '#!/bin/sh\nshift; "$@"\n',
-    }
-    programs |= {"google-chrome": ""} if machine == "has a browser" else {}
-    for name, text in programs.items():
-        (tools / name).write_text(text)
-        (tools / name).chmod(0o755)
-    done = call(ready / ".ci" / "run", folder="/", PATH=str(tools))
-    assert done.returncode == 0, done.stderr
-    assert ("cannot be installed" in done.stdout) == (machine == "cannot")
-    install = ["install", "-qy", "--no-install-recommends", "chromium"]
-    asked = [] if machine == "has a browser" else [["update", "-q"], install]
-    assert logged(ready) == [
-        *asked,
-        TESTS,
-        ["-m", "pytest", "-m", "faults"],
-        ["-m", "pytest", "-m", "browser"],
-    ]
