@@ -21,7 +21,8 @@ from processes import timed
 from deadgcn.data import resolve_dataset
 
 PROJECT = Path(__file__).resolve().parents[1]
-PARTS = ("params", "notebooks", "deadgcn", "data", "results/published", "results/profiles", "pyproject.toml")
+PARTS = ("params", "notebooks", "deadgcn", "data", "results/published", "results/profiles", "results/bench")
+PARTS += ("pyproject.toml",)
 
 
 def measure(

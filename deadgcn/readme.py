@@ -75,28 +75,17 @@ def results(root: Path) -> str:
     return _table(["", "layers", "runs", *METHODS, "command"], rows)
 
 
-def minutes(root: Path) -> str:
-    """How long the two commands take."""
-    study = pd.read_csv(root / "results/bench/study.csv").groupby("what").median(numeric_only=True)
-    cold, cached = (study.loc[what, "seconds"] / 60 for what in ("cold", "cached"))
-    return (
-        f"`make figures` takes about {cold:.0f} minutes on {_machine(root)['cores']} cores, and about "
-        f"{cached:.0f} once the runs are in `.cache/`; `make test` takes a few minutes."
-    )
-
-
 def notebooks(root: Path) -> str:
-    """A row per notebook: question, and minutes without and with finished runs."""
-    measured = pd.read_csv(root / "results/bench/minutes.csv")
-    taken = measured.pivot_table("minutes", "notebook", "what", aggfunc="median")
+    """A row per notebook: its question, and how long it takes, as its first cell says."""
     rows = []
     for path in sorted((root / "notebooks").glob("[0-9]*.ipynb")):
         text = "".join(json.loads(path.read_text(encoding="utf-8"))["cells"][0]["source"])
         question = re.search(r"\*\*Question\.\*\* (.*?\?)", text)
+        takes = re.search(r"\| takes \| (.*?) \|", text)
         links = f"[{path.stem}](notebooks/{path.name}) ([executed](report/notebooks/{path.name}))"
-        times = [_minutes(taken.loc[path.stem, what]) for what in ("cold", "cached")]
-        rows.append([links, question[1] if question else "The report: all of it as one paper.", *times])
-    return _table(["notebook", "question", "minutes", "again"], rows)
+        asked = question[1] if question else "The report: all of it as one paper."
+        rows.append([links, asked, takes[1].replace("](", "](notebooks/") if takes else "seconds"])
+    return _table(["notebook", "question", "takes"], rows)
 
 
 def verdict(root: Path) -> str:
@@ -121,32 +110,28 @@ def verdict(root: Path) -> str:
 
 
 def compute(root: Path) -> str:
-    """Hardware, time and memory of the study."""
+    """Hardware and time of whole studies."""
     study = pd.read_csv(root / "results/bench/study.csv").groupby("what").median(numeric_only=True)
+    networks = f"a study of {study.loc['cold', 'runs_trained']:.0f} networks"
     rows = [
-        [
-            label,
-            f"{study.loc[what, 'seconds'] / 60:.0f}",
-            f"{study.loc[what, 'runs_trained']:.0f}",
-            f"{study.loc[what, 'peak_mib']:,.0f}",
-        ]
+        [label, f"{study.loc[what, 'seconds'] / 60:.0f}", f"{study.loc[what, 'runs_trained']:.0f}"]
         for what, label in (
-            ("cold", "`make figures` from nothing"),
-            ("cached", "all of it again, from finished runs"),
-            ("one more depth", "`make figures SET=…` with one more depth"),
+            ("cold", f"{networks}, all notebooks, from nothing"),
+            ("cached", "the same again, from finished runs"),
+            ("one more depth", "the same with one more depth"),
         )
         if what in study.index
     ]
     for name, label in (
-        ("full", "`make profiles`: more seeds, beyond that"),
+        ("full", "`make profiles`: more seeds, beyond `make figures`"),
         ("kipf", "the standard recipe"),
     ):
         kept = pd.read_csv(root / f"results/profiles/{name}/Cora/time.csv").iloc[0]
-        rows.append([label, kept["minutes"], kept["runs_trained"], ""])
-    machine = _machine(root)
+        rows.append([label, kept["minutes"], kept["runs_trained"]])
+    machine = pd.read_csv(root / "results/bench/machine.csv", index_col="section").loc["study"]
     return (
         f"Measured on {machine['cores']} cores of a machine with {machine['cpu']}, without a GPU.\n\n"
-        + _table(["", "minutes", "networks trained", "MiB of the largest process"], rows)
+        + _table(["", "minutes", "networks trained"], rows)
     )
 
 
@@ -174,9 +159,7 @@ def bench(root: Path) -> str:
     return benchmark.render(benchmark.read_tables(root / "results" / "bench"))
 
 
-BLOCKS = {
-    block.__name__: block for block in (finding, results, minutes, notebooks, verdict, compute, bench, graphs)
-}
+BLOCKS = {block.__name__: block for block in (finding, results, notebooks, verdict, compute, bench, graphs)}
 
 
 def put_into(text: str, name: str, block: str) -> str:
@@ -199,7 +182,7 @@ def main() -> int:
     """Write README anew; 1 and a sentence if a result that it quotes is missing."""
     path = PROJECT / "README.md"
     try:
-        new = render(old := path.read_text(encoding="utf-8"))
+        new = render(old := path.read_text(encoding="utf-8"), PROJECT)
     except (FileNotFoundError, ValueError) as error:
         print(f"README.md stays as it is: {error}", file=sys.stderr)
         return 1
@@ -221,10 +204,6 @@ def _status(root: Path, name: str, claim: str) -> str:
     return pd.read_csv(root / VERDICTS[name] / "verdict.csv", index_col="claim").loc[claim, "status"]
 
 
-def _machine(root: Path) -> pd.Series:
-    return pd.read_csv(root / "results/bench/machine.csv", index_col="section").loc["study"]
-
-
 def _arms(what: str, runs: pd.DataFrame, depth: int, column: str, command: str) -> list:
     """A row of the table of results: mean ± standard deviation over the runs of each arm."""
     at = runs[runs["num_layers"] == depth].groupby("method")[column]
@@ -234,10 +213,6 @@ def _arms(what: str, runs: pd.DataFrame, depth: int, column: str, command: str) 
 
 def _listed(words: list[str]) -> str:
     return " and ".join([", ".join(words[:-1]), *words[-1:]]) if len(words) > 1 else "".join(words)
-
-
-def _minutes(value: float) -> str:
-    return "under ½" if value < 0.5 else f"{value:.0f}" if value >= 1 else "½"
 
 
 def _table(head: list[str], rows: Iterable[list]) -> str:

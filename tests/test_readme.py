@@ -33,7 +33,7 @@ def test_a_changed_result_makes_it_stale(tmp_path):
         ("Cora/verdict.csv", "status", "undecided"),
         ("CiteSeer/pruning_runs.csv", "test_acc", 0.5),
         ("Cora/paired_difference.csv", "difference", 0.123),
-        ("bench/minutes.csv", "minutes", 77.0),
+        ("bench/study.csv", "seconds", 7777.0),
     ):
         file = tmp_path / "results" / path
         before = file.read_bytes()
