@@ -185,7 +185,6 @@ def save_pdf(page: Path, target: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         printed = Path(folder, "page.pdf")
         options = ["--headless", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
-        options.append("--no-pdf-header-footer")
         options += ["--no-sandbox"] if os.geteuid() == 0 else []  # Chromium refuses to run as root with it
         options += [
             f"--user-data-dir={folder}/profile",
