@@ -77,6 +77,7 @@ def _own_python(copy: Path) -> Path:
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(copy / ".venv")], check=True)
     (site,) = (copy / ".venv").glob("lib/python*/site-packages")
     (site / "copy.pth").write_text(f"{copy}\n{sysconfig.get_path('purelib')}\n", encoding="utf-8")
+    (copy / ".venv" / "share").symlink_to(Path(sys.prefix, "share"))  # nbconvert's templates
     python = copy / ".venv" / "bin" / "python"
     command = [str(python), "-I", "-c", "import deadgcn; print(deadgcn.__file__)"]
     found = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()

@@ -24,7 +24,8 @@ class Checkout:
             source = ROOT / name
             copy = shutil.copytree if source.is_dir() else shutil.copy
             copy(source, self.root / name)
-        shutil.copytree(ROOT / "results" / "published", self.root / "results" / "published")
+        for name in ("published", "profiles", "bench"):  # what notebooks read and no run of theirs writes
+            shutil.copytree(ROOT / "results" / name, self.root / "results" / name)
         subprocess.run(
             [sys.executable, "-m", "venv", "--without-pip", self.root / ".venv"], check=True, timeout=60
         )
