@@ -94,16 +94,16 @@ verify: $(READY) ## rerun everything into build/verify, and compare it with the 
 	$(EXECUTE) $(NOTEBOOKS) --output-dir build/verify $(CHOICE)
 	.venv/bin/python -I -m deadgcn.verify "$$DATASET"
 
-test: $(READY) ## run the tests, the longest files first
-	.venv/bin/python -m pytest -n auto --dist loadfile --no-loadscope-reorder tests/test_notebooks.py tests/test_unusual_settings.py tests
+test: $(READY) ## run the tests, the longest file first
+	.venv/bin/python -m pytest -n auto --dist loadfile --no-loadscope-reorder tests/test_notebooks.py tests
 
-test-faults: $(READY) ## run the tests that kill, damage and fill up what they run (5 minutes)
+test-faults: $(READY) ## run the tests that kill, damage and fill up what they run, or take long (10 minutes)
 	.venv/bin/python -m pytest -m faults
 
 test-browser: $(READY) ## run every notebook in JupyterLab in a real browser, a Chromium (4 minutes)
 	.venv/bin/python -m pytest -m browser
 
-bench: $(READY) ## time the engine against PyTorch Geometric loops and its limit (40 minutes); README's table
+bench: $(READY) ## time the engine against PyTorch Geometric loops and its limit (over an hour); README's table
 	.venv/bin/python benchmarks/bench.py
 
 # The only kernel is .venv's Python: a user's own kernels, settings and paths have no say. Settings made in

@@ -1,6 +1,6 @@
 """Measure the engine: against loops and its limit, where its time goes, how it grows, what a user waits for.
 
-    make bench                                           (40 minutes on two cores, which it keeps busy)
+    make bench                                           (over an hour on two cores, which it keeps busy)
     python benchmarks/bench.py --only growth,measures    (redo these; the other CSV files stay)
     python benchmarks/bench.py --only table              (the figure and the table again, from the CSV files)
 
@@ -25,14 +25,15 @@ from deadgcn import benchmark, files, readme
 PROJECT = Path(__file__).resolve().parents[1]
 RESULTS = PROJECT / "results" / "bench"
 SECTIONS = {
+    "tests": study.measure_tests,  # first: they fail while README is behind the tables
     "comparison": comparison.measure,  # with rates and limit
     "breakdown": breakdown.measure,
     "growth": growth.measure,  # with its exponents
     "measures": measures.measure,
-    "study": study.measure,
+    "study": study.measure,  # with the minutes of each notebook
 }
 FEW = {"num_runs": 1, "num_layers": 2, "hidden_channels": 4}
-# Everything once on tiny settings, to see that it works; the study has no tiny settings.
+# Everything once on tiny settings, to see that it works; the study and the tests have no tiny settings.
 QUICK = {
     "comparison": {"cells": {n: comparison.Cell(2, 3, 2) for n in (2, 3)}, "epochs": 4, "rate_seconds": 0.05},
     "breakdown": {"depths": (2,), "seeds": 2, "epochs": 4, "repetitions": 1},
@@ -80,7 +81,9 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     legal = [*SECTIONS, "table"]
     parser.add_argument("--only", default=",".join(SECTIONS), help=f"some of {', '.join(legal)}; by commas")
     parser.add_argument("--output-dir", type=Path, metavar="DIR", help="default: results/bench")
-    parser.add_argument("--quick", action="store_true", help="tiny settings, without the study; needs DIR")
+    parser.add_argument(
+        "--quick", action="store_true", help="tiny settings, without study and tests; needs DIR"
+    )
     args = parser.parse_args(argv)
     args.only = args.only.split(",")
     if unknown := [name for name in args.only if name not in legal]:

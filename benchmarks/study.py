@@ -1,6 +1,6 @@
-"""How long a user waits for the whole study: cold, from finished runs, and with one more depth.
+"""How long a user waits: for the study, cold, from finished runs and with one more depth; for the tests.
 
-Everything happens in a scratch copy of the project, by the command of `make figures`, so that neither the
+The study happens in a scratch copy of the project, by the command of `make figures`, so that neither the
 evidence nor the finished runs of this project are touched.
 """
 
@@ -62,6 +62,16 @@ def measure(
                 minutes += [{**key, "notebook": name, "minutes": float(taken)} for name, taken in told]
                 print(f"{what}: {seconds:.0f} s, {trained} runs trained", flush=True)
     return {"study": pd.DataFrame(rows), "minutes": pd.DataFrame(minutes)}
+
+
+def measure_tests(project: Path = PROJECT) -> dict[str, pd.DataFrame]:
+    """Run `make test`; return the table `tests`: seconds, and how many passed. RuntimeError if any failed."""
+    options = {"cwd": project, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    seconds, done = timed(subprocess.run, ["make", "test"], **options, check=False)
+    if done.returncode:
+        raise RuntimeError(f"make test ended with {done.returncode}: {done.stdout[-2000:]}")
+    passed = int(re.search(r"(\d+) passed", done.stdout)[1])
+    return {"tests": pd.DataFrame([{"seconds": seconds, "passed": passed}])}
 
 
 def _copy(source: Path, target: Path) -> None:

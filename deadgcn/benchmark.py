@@ -1,5 +1,6 @@
 """What `make bench` measured, in words, from its CSV files alone."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
@@ -28,6 +29,12 @@ def render(tables: dict[str, pd.DataFrame]) -> str:
     return f"{_introduction(tables)}\n\n{_comparison(tables)}\n\n{bullets}"
 
 
+def table(head: list[str], rows: Iterable[list]) -> str:
+    """A table in Markdown."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+
+
 def paired_ratios(comparison: pd.DataFrame) -> pd.DataFrame:
     """Each contender's time as a multiple of the engine's in the same repetition.
 
@@ -53,8 +60,7 @@ def _comparison(tables: dict[str, pd.DataFrame]) -> str:
     ratios, ms = paired_ratios(comparison), comparison.groupby(["num_layers", "method", "contender"])["ms"]
     contenders = [name for name in comparison["contender"].unique() if name != ENGINE]
     contenders.sort(key=["careful loop", "careful loop, processes", "plain loop"].index)
-    head = ["layers", "arm", ENGINE, *contenders, "engine / limit"]
-    rows = [head, ["---"] * len(head)]
+    rows = []
     for num_layers, method in ms.median().unstack("contender").index:
         cells = [str(num_layers), method, _digits(ms.median()[num_layers, method, ENGINE])]
         for name in contenders:
@@ -62,7 +68,7 @@ def _comparison(tables: dict[str, pd.DataFrame]) -> str:
             cells.append(f"{_digits(ms.median()[num_layers, method, name])} ({_spread(ratio, '×')})")
         limit = tables["limit"].set_index(["method", "num_layers"])
         rows.append([*cells, f"{limit.loc[(method, num_layers), 'multiple']:.1f}"])
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return table(["layers", "arm", ENGINE, *contenders, "engine / limit"], rows)
 
 
 def _limit(tables: dict[str, pd.DataFrame]) -> str:
@@ -101,12 +107,13 @@ def _growth(tables: dict[str, pd.DataFrame]) -> str:
 
 
 def _measures(tables: dict[str, pd.DataFrame]) -> str:
-    table = tables["measures"]
-    ratio = (table["loop_seconds"] / table["ours_seconds"]).groupby(table["measure"], sort=False).median()
+    measures = tables["measures"]
+    ratio = measures["loop_seconds"] / measures["ours_seconds"]
+    ratio = ratio.groupby(measures["measure"], sort=False).median()
     told = " and ".join(f"{name.replace('_', ' ')} {value:,.0f}×" for name, value in ratio.items())
     return (
-        f"Measures of {table['num_layers'].max()} layers against Python loops over edges or nodes: {told} as "
-        f"fast, equal within {table['largest_difference'].max():.0e}."
+        f"Measures of {measures['num_layers'].max()} layers against Python loops over edges or nodes: {told} "
+        f"as fast, equal within {measures['largest_difference'].max():.0e}."
     )
 
 

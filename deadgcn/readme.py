@@ -6,12 +6,12 @@ python -m deadgcn.readme        (make readme; make figures ends with it)
 import json
 import re
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
 
 from deadgcn import benchmark, files
+from deadgcn.benchmark import table
 from deadgcn.data import PROJECT
 from deadgcn.experiments import METHODS
 
@@ -72,20 +72,31 @@ def results(root: Path) -> str:
     rows.append(
         ["test accuracy by the standard recipe, Cora", 2, known["n"].max(), told, "", "", "`make profiles`"]
     )
-    return _table(["", "layers", "runs", *METHODS, "command"], rows)
+    return table(["", "layers", "runs", *METHODS, "command"], rows)
+
+
+def minutes(root: Path) -> str:
+    """How long the two commands take."""
+    taken = {what: f"{value / 60:.0f}" for what, value in _study(root)["seconds"].items()}
+    tests = pd.read_csv(root / "results/bench/tests.csv")["seconds"].median() / 60
+    return (
+        f"On {_machine(root)}, `make figures` takes {taken['cold']} minutes the first time and "
+        f"{taken['cached']} once its networks are in `.cache/`; `make test` takes {tests:.0f}."
+    )
 
 
 def notebooks(root: Path) -> str:
-    """A row per notebook: its question, and how long it takes, as its first cell says."""
+    """A row per notebook: its question, and the minutes that it takes when they run in their order."""
+    taken = pd.read_csv(root / "results/bench/minutes.csv")
+    taken = taken.pivot_table("minutes", "notebook", "what", aggfunc="median")
     rows = []
     for path in sorted((root / "notebooks").glob("[0-9]*.ipynb")):
         text = "".join(json.loads(path.read_text(encoding="utf-8"))["cells"][0]["source"])
         question = re.search(r"\*\*Question\.\*\* (.*?\?)", text)
-        takes = re.search(r"\| takes \| (.*?) \|", text)
         links = f"[{path.stem}](notebooks/{path.name}) ([executed](report/notebooks/{path.name}))"
         asked = question[1] if question else "The report: all of it as one paper."
-        rows.append([links, asked, takes[1].replace("](", "](notebooks/") if takes else "seconds"])
-    return _table(["notebook", "question", "takes"], rows)
+        rows.append([links, asked, *(f"{taken.loc[path.stem, what]:.1f}" for what in ("cold", "cached"))])
+    return table(["notebook", "question", "minutes", "again"], rows)
 
 
 def verdict(root: Path) -> str:
@@ -106,33 +117,29 @@ def verdict(root: Path) -> str:
         ]
         for claim, statement in tables["Cora"]["statement"].items()
     ]
-    return _table(["", "claim", *tables], rows)
+    return table(["", "claim", *tables], rows)
 
 
 def compute(root: Path) -> str:
-    """Hardware and time of whole studies."""
-    study = pd.read_csv(root / "results/bench/study.csv").groupby("what").median(numeric_only=True)
-    networks = f"a study of {study.loc['cold', 'runs_trained']:.0f} networks"
+    """Hardware, time and memory of whole studies."""
+    study = _study(root)
     rows = [
-        [label, f"{study.loc[what, 'seconds'] / 60:.0f}", f"{study.loc[what, 'runs_trained']:.0f}"]
+        [label, *(f"{value:,.0f}" for value in (at["seconds"] / 60, at["runs_trained"], at["peak_mib"]))]
         for what, label in (
-            ("cold", f"{networks}, all notebooks, from nothing"),
-            ("cached", "the same again, from finished runs"),
-            ("one more depth", "the same with one more depth"),
+            ("cold", "`make figures`, from nothing"),
+            ("cached", "again, from finished runs"),
+            ("one more depth", "with one more depth"),
         )
-        if what in study.index
+        for at in [study.loc[what]]
     ]
     for name, label in (
         ("full", "`make profiles`: more seeds, beyond `make figures`"),
         ("kipf", "the standard recipe"),
     ):
         kept = pd.read_csv(root / f"results/profiles/{name}/Cora/time.csv").iloc[0]
-        rows.append([label, kept["minutes"], kept["runs_trained"]])
-    machine = pd.read_csv(root / "results/bench/machine.csv", index_col="section").loc["study"]
-    return (
-        f"Measured on {machine['cores']} cores of a machine with {machine['cpu']}, without a GPU.\n\n"
-        + _table(["", "minutes", "networks trained"], rows)
-    )
+        rows.append([label, kept["minutes"], f"{kept['runs_trained']:,.0f}", ""])
+    head = ["", "minutes", "networks trained", "largest process, MiB"]
+    return f"Measured on {_machine(root)}, without a GPU.\n\n{table(head, rows)}"
 
 
 def graphs(root: Path) -> str:
@@ -151,7 +158,7 @@ def graphs(root: Path) -> str:
         "majority class among test nodes": ".3f",
     }
     rows = [[fact, *(format(values[fact], how) for values in facts.values())] for fact, how in shown.items()]
-    return _table(["", *facts], rows)
+    return table(["", *facts], rows)
 
 
 def bench(root: Path) -> str:
@@ -159,7 +166,7 @@ def bench(root: Path) -> str:
     return benchmark.render(benchmark.read_tables(root / "results" / "bench"))
 
 
-BLOCKS = {block.__name__: block for block in (finding, results, notebooks, verdict, compute, bench, graphs)}
+BLOCKS = (finding, results, minutes, notebooks, verdict, compute, bench, graphs)
 
 
 def put_into(text: str, name: str, block: str) -> str:
@@ -173,8 +180,8 @@ def put_into(text: str, name: str, block: str) -> str:
 
 def render(text: str, root: Path = PROJECT) -> str:
     """Return README's text with every block as the results below `root` have it."""
-    for name, block in BLOCKS.items():
-        text = put_into(text, name, block(root))
+    for block in BLOCKS:
+        text = put_into(text, block.__name__, block(root))
     return text
 
 
@@ -204,6 +211,16 @@ def _status(root: Path, name: str, claim: str) -> str:
     return pd.read_csv(root / VERDICTS[name] / "verdict.csv", index_col="claim").loc[claim, "status"]
 
 
+def _study(root: Path) -> pd.DataFrame:
+    """What was measured of whole runs: from nothing, again, and with one more depth."""
+    return pd.read_csv(root / "results/bench/study.csv").groupby("what").median(numeric_only=True)
+
+
+def _machine(root: Path) -> str:
+    machine = pd.read_csv(root / "results/bench/machine.csv", index_col="section").loc["study"]
+    return f"{machine['cores']} cores of a machine with {machine['cpu']}"
+
+
 def _arms(what: str, runs: pd.DataFrame, depth: int, column: str, command: str) -> list:
     """A row of the table of results: mean ± standard deviation over the runs of each arm."""
     at = runs[runs["num_layers"] == depth].groupby("method")[column]
@@ -213,11 +230,6 @@ def _arms(what: str, runs: pd.DataFrame, depth: int, column: str, command: str) 
 
 def _listed(words: list[str]) -> str:
     return " and ".join([", ".join(words[:-1]), *words[-1:]]) if len(words) > 1 else "".join(words)
-
-
-def _table(head: list[str], rows: Iterable[list]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
 
 
 if __name__ == "__main__":

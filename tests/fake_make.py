@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[1]
 # Records what it is asked to do instead of doing it: one line per call, each argument in brackets.
 FAKE_PYTHON = '#!/usr/bin/env bash\nprintf "[%s]" "$@" >> log\necho >> log\n'
 TESTS = ["-m", "pytest", "-n", "auto", "--dist", "loadfile", "--no-loadscope-reorder"]
-TESTS += ["tests/test_notebooks.py", "tests/test_unusual_settings.py", "tests"]
+TESTS += ["tests/test_notebooks.py", "tests"]
 
 
 def call(*command, folder, **more):

@@ -104,6 +104,17 @@ def test_ratios_are_taken_within_a_repetition():
     assert benchmark.paired_ratios(pd.DataFrame(rows))["careful loop"].tolist() == [10, 20]
 
 
+def test_the_tests_are_timed_and_those_that_fail_are_no_measurement(tmp_path):
+    import study
+
+    write_file(tmp_path / "Makefile", "test:\n\t@sleep 0.2; echo '== 12 passed, 5 skipped in 0.20s =='\n")
+    (row,) = study.measure_tests(tmp_path)["tests"].to_dict("records")
+    assert row["passed"] == 12 and 0.2 < row["seconds"] < 10
+    write_file(tmp_path / "Makefile", "test:\n\t@echo '1 failed, 11 passed'; exit 1\n")
+    with pytest.raises(RuntimeError, match=r"(?s)make test ended with 2: .*1 failed"):
+        study.measure_tests(tmp_path)
+
+
 @pytest.mark.faults  # not for its faults, but for its length
 def test_everything_on_tiny_settings(tmp_path):
     import bench

@@ -1,5 +1,6 @@
 """The README: its numbers are those of the results, its links lead somewhere, its examples run."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -34,6 +35,8 @@ def test_a_changed_result_makes_it_stale(tmp_path):
         ("CiteSeer/pruning_runs.csv", "test_acc", 0.5),
         ("Cora/paired_difference.csv", "difference", 0.123),
         ("bench/study.csv", "seconds", 7777.0),
+        ("bench/tests.csv", "seconds", 7777.0),
+        ("bench/minutes.csv", "minutes", 77.0),
     ):
         file = tmp_path / "results" / path
         before = file.read_bytes()
@@ -41,6 +44,18 @@ def test_a_changed_result_makes_it_stale(tmp_path):
         assert readme.render(TEXT, tmp_path) != TEXT, path
         file.write_bytes(before)
     assert readme.render(TEXT, tmp_path) == TEXT
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "notebooks").glob("[0-9]*.ipynb")), ids=lambda path: path.stem
+)
+def test_the_minutes_of_first_cells_are_near_those_measured(path):
+    taken = pd.read_csv(ROOT / "results" / "bench" / "minutes.csv").query("what == 'cold'")
+    taken = taken.set_index("notebook").loc[path.stem, "minutes"]
+    first = "".join(json.loads(path.read_text(encoding="utf-8"))["cells"][0]["source"])
+    minutes = r"about (\d+) minutes|(?:about|less than|under) a minute|seconds"
+    (said,) = re.findall(rf"[Tt]akes (?:\| )?(?:{minutes})", first)
+    assert max(1, int(said or 1)) == pytest.approx(max(1, taken), rel=0.3), taken
 
 
 def test_the_table_of_claims_is_that_of_the_committed_verdicts():

@@ -1,12 +1,15 @@
-"""In a file of its own, so that it runs beside the other long one."""
+"""The notebooks on settings that nobody would publish."""
 
 from pathlib import Path
+
+import pytest
 
 from deadgcn import execute
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 
 
+@pytest.mark.faults  # all notebooks once more: minutes
 def test_unusual_settings_run_to_the_end(tmp_path):
     """A depth that nobody published, one layer, one seed: tables and texts must cope with what is missing."""
     settings = "{depths: [1], num_seeds: 1, epochs: 2, num_layers: 1, example_num_layers: 1, powers: [1], "
