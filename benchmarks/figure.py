@@ -138,7 +138,7 @@ def _growth(ax: plt.Axes, tables: dict[str, pd.DataFrame], column: str, what: st
         parts.append(_points(AXES[axis], x, y))
     ax.set(xscale="log", yscale="log", xlabel="size, as a multiple of the smallest")
     quantity = {"time": "Time of an epoch", "memory": "Peak memory"}[what]
-    ax.set(ylabel="as a multiple of that there", title=quantity)
+    ax.set(ylabel="as a multiple of the value there", title=quantity)
     _plain_ticks(ax.xaxis)
     _plain_ticks(ax.yaxis)
     return pd.concat(parts)

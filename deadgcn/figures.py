@@ -59,7 +59,7 @@ def depth_colors(levels: Sequence) -> dict[Hashable, str]:
 
     The ends of the palette are left out: its yellow is hardly seen on paper, its violet is near black.
     """
-    palette = plt.get_cmap("viridis_r")(np.linspace(0.18, 0.97, len(levels)))
+    palette = plt.get_cmap("viridis_r")(np.linspace(0.3, 0.97, len(levels)))
     return {level: to_hex(color) for level, color in zip(sorted(levels), palette, strict=True)}
 
 
@@ -104,7 +104,8 @@ def plot_vs_layer(
     """Draw `y` against the layer, for networks of one depth at one stage: faint runs under their mean.
 
     With `log` both axes are logarithmic (as in the paper's figures 1b and 1c) and the mean is geometric. A
-    zero has no place there: the run's line has a gap, and the mean is that of the other runs.
+    zero has no place there: the run's line has a gap, and the mean is that of the other runs. It is drawn
+    where these are at least half, or else it would be a run's own.
     """
     quantities, styles = _checked(layers, y, "layer", hue)
     ax = ax or plt.subplots(layout="constrained")[1]
@@ -120,6 +121,8 @@ def plot_vs_layer(
         arm = layers[layers[hue] == level]
         for quantity, look in _looks(style, quantities):
             mean = summarize(arm, quantity, by="layer", log=log).sort_values("layer")
+            if log:
+                mean.loc[mean["n"] < mean["n_zero"], "mean"] = np.nan
             runs = arm.pivot(index="layer", columns="seed", values=quantity)
             runs = runs.where(runs > 0) if log else runs
             ax.plot(runs.index, runs, color=look["color"], linewidth=0.5, alpha=0.3, zorder=1)

@@ -47,9 +47,9 @@ def finding(root: Path) -> str:
     learning = [str(depth) for depth in lost if means.loc[depth, "LeakyReLU"] > chance]
     leaky = f", while LeakyReLU networks of the same shape still beat that at {_listed(learning)}"
     return (
-        f"{first} From {lost.min()} layers on they are on average below the accuracy of always answering the "
-        f"largest class, with or without revival{leaky * bool(learning)}. The conclusion that dying neurons "
-        f"and over-smoothing are directly linked: {_status(root, 'Cora', 'C10')} on Cora, "
+        f"{first} On Cora, from {lost.min()} layers on, they are on average below the accuracy of always "
+        f"answering the largest class, with or without revival{leaky * bool(learning)}. The conclusion that "
+        f"dying neurons and over-smoothing are directly linked: {_status(root, 'Cora', 'C10')} on Cora, "
         f"{_status(root, 'CiteSeer', 'C10')} on CiteSeer."
     )
 

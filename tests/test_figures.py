@@ -138,10 +138,11 @@ def test_lines_over_layers_are_geometric_or_arithmetic_means_over_faint_runs(lay
 
 def test_zeros_leave_gaps_on_a_log_axis(layers):
     dead = (layers["layer"] == 9) | (layers["layer"] == 7) & (layers["seed"] == 0)
+    dead |= (layers["layer"] == 5) & (layers["seed"] > 0)  # more than half
     layers.loc[dead & (layers["method"] == "ReLU"), "dirichlet_energy"] = 0
     ax = figures.plot_vs_layer(layers, "dirichlet_energy")
     assert np.flatnonzero(np.isnan(faint(ax)[0].get_ydata())).tolist() == [6, 8]
-    assert np.flatnonzero(np.isnan(thick(ax)[0].get_ydata())).tolist() == [8]
+    assert np.flatnonzero(np.isnan(thick(ax)[0].get_ydata())).tolist() == [4, 8]
     ax.figure.canvas.draw()
     figures.plot_vs_layer(layers.assign(dirichlet_energy=0.0), "dirichlet_energy").figure.canvas.draw()
 

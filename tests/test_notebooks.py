@@ -86,7 +86,11 @@ def test_it_says_what_it_reads_and_writes(notebook):
     assert all(f"{word} " in first for word in ("reads", "writes", "takes"))
 
 
-@each_notebook
+@pytest.mark.parametrize(
+    "notebook",
+    [*NOTEBOOKS, *sorted((ROOT / "report").rglob("*.ipynb"))],
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
 def test_links_lead_somewhere(notebook):
     text = "".join("".join(cell["source"]) for cell in cells_of(notebook))
     for target in re.findall(r"\]\(([\w./-]*[/.][\w./-]+)\)", text):  # also those that code puts together
