@@ -9,7 +9,7 @@ from matplotlib.ticker import LogLocator, NullLocator
 from deadgcn.legends import INSIDE
 
 # What a cell of the verdict says, in a green, a grey and a vermilion as unlike in lightness as in hue.
-ANSWER_COLORS = {"for": "#009E73", "open": "#767676", "against": "#9A3B00"}
+ANSWER_COLORS = {"for": "#009E73", "open": "#BDBDBD", "against": "#9A3B00"}
 ANSWER_MARKERS = {"for": "o", "open": "D", "against": "v"}
 
 
