@@ -17,7 +17,7 @@ PYTHON = python3
 export DATASET SET
 
 # -I: neither PYTHONPATH nor the folder that make is called from has a say in what is imported.
-EXECUTE = .venv/bin/python -I -m deadgcn.execute
+EXECUTE = .venv/bin/python -I -m deadgcn.paper.execute
 NOTEBOOKS = $(sort $(wildcard notebooks/[0-9]*.ipynb))
 # Only a run that changes nothing but the data set writes to figures/, results/ and report/.
 OPTIONS = $(if $(PROFILE),-f params/profiles/$(PROFILE).yaml --output-dir build/$(PROFILE),$(if $(SET),,--output-dir .)) \
@@ -65,7 +65,7 @@ figures smoke report: $(READY)
 	$(EXECUTE) $(NOTEBOOKS) $(OPTIONS)
 	$(if $(PROFILE)$(SET),,$(README))
 
-README = .venv/bin/python -I -m deadgcn.readme
+README = .venv/bin/python -I -m deadgcn.paper.readme
 
 readme: $(READY) ## write README's tables and numbers anew, from the results that are there
 	$(README)
@@ -88,11 +88,11 @@ profiles: $(READY) ## the larger runs of params/profiles/{full,kipf}.yaml, kept 
 	$(call KEEP,kipf,06_recipe,recipe recipe_gaps recipe_runs)
 
 pdf: $(READY) ## print report/report.html to build/report.pdf, where a Chromium is present
-	.venv/bin/python -I -m deadgcn.report report/report.html build/report.pdf
+	.venv/bin/python -I -m deadgcn.paper.report report/report.html build/report.pdf
 
 verify: $(READY) ## rerun everything into build/verify, and compare it with the committed evidence cell by cell
 	$(EXECUTE) $(NOTEBOOKS) --output-dir build/verify $(CHOICE)
-	.venv/bin/python -I -m deadgcn.verify "$$DATASET"
+	.venv/bin/python -I -m deadgcn.paper.verify "$$DATASET"
 
 test: $(READY) ## run the tests, the longest file first
 	.venv/bin/python -m pytest -n auto --dist loadfile --no-loadscope-reorder tests/test_notebooks.py tests
@@ -119,7 +119,7 @@ lab: $(READY) ## open the notebooks in JupyterLab
 	    --LabApp.default_url=/lab/tree/notebooks/01_data.ipynb $(LAB_FLAGS)
 
 data: $(READY) ## fetch and check the data set DATASET
-	.venv/bin/python -I -m deadgcn.data "$$DATASET"
+	.venv/bin/python -I -m deadgcn.data.graphs "$$DATASET"
 
 clean: ## remove build/; finished training (.cache/), data/ and .venv/ stay
 	rm -rf build

@@ -20,7 +20,8 @@ import pandas as pd
 import study
 from processes import machine
 
-from deadgcn import benchmark, files, readme
+from deadgcn.experiments import files
+from deadgcn.paper import benchmark, readme
 
 PROJECT = Path(__file__).resolve().parents[1]
 RESULTS = PROJECT / "results" / "bench"

@@ -13,7 +13,7 @@ from processes import ARMS, in_worker
 from torch.profiler import ProfilerActivity, profile
 
 from deadgcn.config import Config
-from deadgcn.training import train
+from deadgcn.gcn.training import train
 
 STEP = "Optimizer.step#Adam.step"  # the profiler's name for one step
 KINDS = {

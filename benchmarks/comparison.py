@@ -23,7 +23,7 @@ from loops import careful_loop, plain_loop
 from processes import ARMS, CORES, graph_of, pool, timed
 
 from deadgcn.config import Config
-from deadgcn.training import train, use_one_thread
+from deadgcn.gcn.training import train, use_one_thread
 
 
 class Cell(NamedTuple):

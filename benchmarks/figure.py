@@ -9,9 +9,9 @@ from matplotlib import pyplot as plt
 from matplotlib.axis import Axis
 from matplotlib.ticker import FixedLocator, LogLocator, NullLocator
 
-from deadgcn.benchmark import AXES, ENGINE, paired_ratios
-from deadgcn.figures import OTHER_COLORS, OTHER_MARKERS, depth_colors, save_figure, set_style
-from deadgcn.titles import add_title
+from deadgcn.paper.benchmark import AXES, ENGINE, paired_ratios
+from deadgcn.plots.curves import OTHER_COLORS, OTHER_MARKERS, depth_colors, save_figure, set_style
+from deadgcn.plots.titles import add_title
 
 CONTENDERS = {
     ENGINE: {"color": "#000000", "marker": "o"},

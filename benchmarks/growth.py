@@ -14,8 +14,8 @@ import pandas as pd
 from processes import in_fresh_process, timed
 
 from deadgcn.config import Config
-from deadgcn.data import load_graph
-from deadgcn.training import train
+from deadgcn.data.graphs import load_graph
+from deadgcn.gcn.training import train
 
 NODES = 2_700  # of the synthetic graph, which comes in any size
 SIZES = ("num_runs", "num_layers", "hidden_channels", "num_nodes")

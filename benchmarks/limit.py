@@ -13,8 +13,8 @@ import torch
 from processes import CORES, graph_of
 from torch_geometric.data import Data
 
-from deadgcn.data import normalized_adjacency
-from deadgcn.training import use_one_thread
+from deadgcn.data.graphs import normalized_adjacency
+from deadgcn.gcn.training import use_one_thread
 
 SIZE = 2048  # of the square matrices: large enough for the matrix library's best
 WIDTH = 32  # columns of the sparse product, the network's width

@@ -1,6 +1,6 @@
 """The same training as people write it with PyTorch Geometric: one run after another, autograd, its own GCN.
 
-Both loops give the numbers of :func:`deadgcn.training.train` (a test compares them, epoch by epoch), from the
+Both loops give the numbers of :func:`deadgcn.gcn.training.train` (a test compares them, epoch by epoch), from the
 same start weights, for ReLU networks without and with pruning by the code's rule. Their time per epoch does
 not depend on how many epochs there are, so a few are enough to time them.
 """
@@ -14,14 +14,14 @@ from torch.nn.functional import cross_entropy
 from torch_geometric.data import Data
 from torch_geometric.nn import GCN
 
-import deadgcn.model
+import deadgcn.gcn.model
 from deadgcn.config import Config
 
 
 def careful_loop(config: Config, graph: Data) -> dict:
     """Train one run as a careful user would: normalise once, evaluate with one forward and no gradients.
 
-    Returns ``run`` and ``epochs`` as :func:`deadgcn.training.train` does, with the entries that both have.
+    Returns ``run`` and ``epochs`` as :func:`deadgcn.gcn.training.train` does, with the entries that both have.
     """
     model, optimizer = _start(config, graph, cached=True)
     train_nodes, val_nodes = (mask.nonzero().flatten() for mask in (graph.train_mask, graph.val_mask))
@@ -74,7 +74,7 @@ def _start(config: Config, graph: Data, cached: bool) -> tuple[GCN, torch.optim.
     """PyTorch Geometric's network with the start weights that the engine gives this seed."""
     channels = graph.num_features, config.hidden_channels
     classes = int(graph.y.max()) + 1
-    ours = deadgcn.model.GCN(*channels, classes, config.num_layers, seeds=(config.seed,))
+    ours = deadgcn.gcn.model.GCN(*channels, classes, config.num_layers, seeds=(config.seed,))
     model = GCN(*channels, config.num_layers, classes, jk="last", cached=cached)
     model.load_state_dict(ours.run_state_dict(0))
     return model, torch.optim.Adam(model.parameters(), lr=config.lr, weight_decay=config.weight_decay)

@@ -10,10 +10,10 @@ import torch
 from processes import graph_of, in_worker, timed
 from torch import Tensor
 
-from deadgcn.data import normalized_adjacency
-from deadgcn.model import GCN
-from deadgcn.smoothing import dirichlet_energy, distance_to_mean
-from deadgcn.training import use_one_thread
+from deadgcn.data.graphs import normalized_adjacency
+from deadgcn.gcn.model import GCN
+from deadgcn.gcn.smoothing import dirichlet_energy, distance_to_mean
+from deadgcn.gcn.training import use_one_thread
 
 
 def measure(

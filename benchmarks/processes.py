@@ -13,8 +13,8 @@ from typing import Any
 import joblib
 from torch_geometric.data import Data
 
-from deadgcn.data import load_graph
-from deadgcn.experiments import METHODS
+from deadgcn.data.graphs import load_graph
+from deadgcn.experiments.grid import METHODS
 
 CORES = joblib.cpu_count()
 ARMS = {name: METHODS[name] for name in ("ReLU", "ReLU + pruning")}  # those that work differently

@@ -18,7 +18,7 @@ import pandas as pd
 import yaml
 from processes import timed
 
-from deadgcn.data import resolve_dataset
+from deadgcn.data.graphs import resolve_dataset
 
 PROJECT = Path(__file__).resolve().parents[1]
 PARTS = ("params", "notebooks", "deadgcn", "data", "results/published", "results/profiles", "results/bench")
@@ -99,7 +99,7 @@ def _own_python(copy: Path) -> Path:
 def _execute(python: Path, copy: Path, options: Sequence[str]) -> str:
     notebooks = [str(path) for path in sorted((copy / "notebooks").glob("[0-9]*.ipynb"))]
     # Cached runs are what is timed, not the stamps that spare a notebook altogether.
-    command = ["-I", "-m", "deadgcn.execute", *notebooks, "--output-dir", ".", "--force", *options]
+    command = ["-I", "-m", "deadgcn.paper.execute", *notebooks, "--output-dir", ".", "--force", *options]
     done = subprocess.run([str(python), *command], cwd=copy, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"the study's command ended with {done.returncode}: {done.stderr[-2000:]}")

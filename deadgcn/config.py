@@ -3,12 +3,14 @@
 import inspect
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
 
-from deadgcn.activations import describe
+from deadgcn.gcn.activations import describe
 
+PROJECT = Path(__file__).resolve().parents[1]
 DATASETS = ("Cora", "CiteSeer", "PubMed", "SyntheticCora")
 ACTS = ("relu", "leaky_relu")
 
@@ -25,7 +27,7 @@ def check_dataset(name: Any, legal: tuple[str, ...] = DATASETS) -> str:
     if name in legal:
         return name
     if isinstance(name, str) and re.fullmatch(r"[A-Z]\w*(-[\w.]+)?", name):
-        from deadgcn.pyg_datasets import is_known
+        from deadgcn.data.pyg import is_known
 
         if is_known(name):
             return name

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from deadgcn import data
-from deadgcn.data import DataUnavailableError, load_graph, normalized_adjacency
+from deadgcn.data import graphs as data
+from deadgcn.data.graphs import DataUnavailableError, load_graph, normalized_adjacency
 
 
 @pytest.fixture(autouse=True)

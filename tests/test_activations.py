@@ -8,12 +8,12 @@ import torch_geometric
 from torch.nn import functional as F
 from torch.nn.functional import cross_entropy
 
-from deadgcn.activations import describe
 from deadgcn.config import Config
-from deadgcn.engine import Workspace
-from deadgcn.experiments import grid, run_grid
-from deadgcn.model import GCN
-from deadgcn.training import train
+from deadgcn.experiments.grid import grid, run_grid
+from deadgcn.gcn.activations import describe
+from deadgcn.gcn.engine import Workspace
+from deadgcn.gcn.model import GCN
+from deadgcn.gcn.training import train
 
 SLOPE = 0.8
 SMALL = {"dataset": "SyntheticCora", "num_layers": 3, "hidden_channels": 8, "epochs": 12}
@@ -89,7 +89,7 @@ def test_a_run_does_not_depend_on_its_neighbours_even_if_the_activation_looks_at
 
 
 def test_worker_processes_and_the_cache_know_it(tmp_path, monkeypatch):
-    monkeypatch.setattr("deadgcn.experiments.WORTH_A_PROCESS", 1)
+    monkeypatch.setattr("deadgcn.experiments.grid.WORTH_A_PROCESS", 1)
     arms = {"own": {"act": lambda z: z * torch.sigmoid(z)}, "ReLU": {}}
     few = {"dataset": "SyntheticCora", "num_layers": 1, "hidden_channels": 4, "epochs": 3}
     tables = run_grid(grid(arms, seed=[0, 1], **few), n_jobs=2, cache=tmp_path)

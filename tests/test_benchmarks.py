@@ -9,9 +9,9 @@ import torch
 from joblib.externals.loky import get_reusable_executor
 from tiny_project import write_file, write_notebook
 
-from deadgcn import benchmark
 from deadgcn.config import Config
-from deadgcn.training import train
+from deadgcn.gcn.training import train
+from deadgcn.paper import benchmark
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "benchmarks"  # scripts beside each other, no package
@@ -153,7 +153,7 @@ def test_bad_options_are_refused(arguments, message, capsys):
 
 
 GRID = """
-from deadgcn.experiments import grid, run_grid
+from deadgcn.experiments.grid import grid, run_grid
 _ = run_grid(grid(["ReLU"], num_layers=depths, epochs=2, dataset="SyntheticCora", seed=range(2)), n_jobs=1)
 """
 

@@ -8,7 +8,7 @@ import yaml
 from lab import FLAGS, PICTURES, ROOT, Lab, choose, chromium, expect, in_front, status
 from playwright.sync_api import sync_playwright
 
-from deadgcn.parameters import read_defaults
+from deadgcn.paper.parameters import read_defaults
 
 pytestmark = pytest.mark.browser
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from deadgcn import cache, files
+from deadgcn.experiments import cache, files
 
 VALUE = {
     "run": {"best_epoch": 3, "diverged_epoch": None, "test_acc": float("nan")},

@@ -9,7 +9,7 @@ import torch
 from torch.nn.functional import one_hot
 from torch_geometric.utils import homophily
 
-from deadgcn.smoothing import all_measures, effective_rank
+from deadgcn.gcn.smoothing import all_measures, effective_rank
 
 ROOT = Path(__file__).parents[1]
 SCALE_FREE = {

@@ -16,9 +16,10 @@ from distributed import Client
 from joblib import Parallel, delayed
 from test_experiments import assert_same
 
-from deadgcn import cluster, experiments
-from deadgcn.cluster import ClusterError, workers_of
-from deadgcn.experiments import grid, run_grid
+from deadgcn.experiments import cluster
+from deadgcn.experiments import grid as experiments
+from deadgcn.experiments.cluster import ClusterError, workers_of
+from deadgcn.experiments.grid import grid, run_grid
 
 ROOT = Path(__file__).parents[1]
 SMALL = {"dataset": "SyntheticCora", "epochs": 3, "hidden_channels": 4}
@@ -37,8 +38,8 @@ def test_an_address_of_another_form_is_refused(address, nothing_trains):
 
 
 def test_without_its_packages_a_scheduler_is_refused(monkeypatch, nothing_trains):
-    monkeypatch.delitem(sys.modules, "deadgcn.cluster")
-    monkeypatch.delattr("deadgcn.cluster")
+    monkeypatch.delitem(sys.modules, "deadgcn.experiments.cluster")
+    monkeypatch.delattr("deadgcn.experiments.cluster")
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(ImportError, match=r"pip install 'deadgcn\[cluster\]'"):
         run_grid(grid(["ReLU"], **SMALL), cache=None, scheduler=NOWHERE)

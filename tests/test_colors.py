@@ -11,9 +11,16 @@ import pytest
 from matplotlib import pyplot as plt
 from matplotlib.colors import to_rgb
 
-from deadgcn.figures import METHOD_COLORS, METHOD_STYLES, OTHER_COLORS, OTHER_MARKERS, depth_colors, set_style
-from deadgcn.forest import ANSWER_COLORS, ANSWER_MARKERS
-from deadgcn.titles import DETAIL, FINDING
+from deadgcn.plots.curves import (
+    METHOD_COLORS,
+    METHOD_STYLES,
+    OTHER_COLORS,
+    OTHER_MARKERS,
+    depth_colors,
+    set_style,
+)
+from deadgcn.plots.forest import ANSWER_COLORS, ANSWER_MARKERS
+from deadgcn.plots.titles import DETAIL, FINDING
 
 # Machado, Oliveira and Fernandes 2009: linear RGB as seen without one of the three kinds of cone.
 VISION = {

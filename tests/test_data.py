@@ -8,8 +8,8 @@ from scipy.sparse.csgraph import connected_components
 from torch_geometric.datasets import Planetoid
 from torch_geometric.utils import homophily, to_scipy_sparse_matrix
 
-from deadgcn import data
-from deadgcn.data import DataError, load_graph, normalized_adjacency, resolve_dataset
+from deadgcn.data import graphs as data
+from deadgcn.data.graphs import DataError, load_graph, normalized_adjacency, resolve_dataset
 
 ON_DISK = (data.PROJECT / "data", data.SHARED)
 pytestmark = pytest.mark.usefixtures("offline")

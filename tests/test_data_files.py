@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from deadgcn import data
-from deadgcn.data import DataError, DataUnavailableError, load_graph, resolve_dataset
+from deadgcn.data import graphs as data
+from deadgcn.data.graphs import DataError, DataUnavailableError, load_graph, resolve_dataset
 
 CORA = [f"ind.cora.{part}" for part in data.RAW_PARTS]
 pytestmark = pytest.mark.usefixtures("offline")
@@ -171,7 +171,7 @@ def test_auto_is_cora_where_it_can_be_had_and_the_twin_elsewhere(server, root):
 
 
 def test_resolving_imports_no_torch():
-    code = "import sys, deadgcn.data as d; d.resolve_dataset('SyntheticCora'); print('torch' in sys.modules)"
+    code = "import sys, deadgcn.data.graphs as d; d.resolve_dataset('SyntheticCora'); print('torch' in sys.modules)"
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "False\n"
 
 

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from deadgcn import training
 from deadgcn.config import Config
-from deadgcn.experiments import grid, run_grid
-from deadgcn.measuring import accuracy
-from deadgcn.recipe import train_two_convolutions
-from deadgcn.training import train
+from deadgcn.experiments.grid import grid, run_grid
+from deadgcn.experiments.pyg_reference import train_two_convolutions
+from deadgcn.gcn import training
+from deadgcn.gcn.records import accuracy
+from deadgcn.gcn.training import train
 
 SMALL = {"num_layers": 4, "epochs": 8, "hidden_channels": 8, "strip": True}
 SEEDS = range(3)

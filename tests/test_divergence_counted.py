@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from deadgcn.claims import MEASURES
-from deadgcn.inference import wilson_interval
-from deadgcn.stats import paired_difference, probability_of_improvement, share_above, summarize
-from deadgcn.verdict import cells, verdict
+from deadgcn.stats.claims import MEASURES
+from deadgcn.stats.estimates import paired_difference, probability_of_improvement, share_above, summarize
+from deadgcn.stats.inference import wilson_interval
+from deadgcn.stats.verdict import cells, verdict
 
 NEVER = pd.NA
 RELU, PRUNED, LEAKY = "ReLU", "ReLU + pruning", "LeakyReLU"

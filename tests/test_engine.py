@@ -3,9 +3,9 @@ import torch
 import torch_geometric
 from torch.nn.functional import cross_entropy
 
-from deadgcn import engine
-from deadgcn.engine import SparseFeatures, Workspace
-from deadgcn.model import GCN
+from deadgcn.gcn import engine
+from deadgcn.gcn.engine import SparseFeatures, Workspace
+from deadgcn.gcn.model import GCN
 
 SEEDS = (3, 0, 7)
 

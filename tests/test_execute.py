@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from tiny_project import PARAMETERS, WRITE, call, contents, fake_data, write_file, write_notebook
 
-from deadgcn import execute
-from deadgcn.notebook import RunError
+from deadgcn.paper import execute
+from deadgcn.paper.notebook import RunError
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ def test_the_default_folder_depends_on_the_settings_only(project):
 
 def test_a_refusal_needs_neither_torch_nor_papermill(project):
     arguments = [str(project / "notebooks" / "01_ok.ipynb"), "--set", "depth: [3]"]
-    command = [sys.executable, "-X", "importtime", "-m", "deadgcn.execute", *arguments]
+    command = [sys.executable, "-X", "importtime", "-m", "deadgcn.paper.execute", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2 and done.stdout == ""
     imported = {line.split("|")[2].strip().split(".")[0] for line in done.stderr.splitlines() if "|" in line}

@@ -8,10 +8,10 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from deadgcn import experiments
 from deadgcn.config import Config
-from deadgcn.experiments import TRAINING_MODULES, grid, run_grid
-from deadgcn.tables import Tables
+from deadgcn.experiments import grid as experiments
+from deadgcn.experiments.grid import TRAINING_MODULES, grid, run_grid
+from deadgcn.experiments.tables import Tables
 
 SMALL = {"dataset": "SyntheticCora", "epochs": 3, "hidden_channels": 4}
 

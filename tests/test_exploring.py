@@ -7,8 +7,8 @@ from IPython.display import display as real_display
 from matplotlib import pyplot as plt
 from PIL import Image
 
-from deadgcn import exploring
-from deadgcn.notebook import WIDGET
+from deadgcn.paper.notebook import WIDGET
+from deadgcn.plots import exploring
 
 
 @pytest.fixture

@@ -77,7 +77,7 @@ def test_an_interruption_leaves_no_process_and_no_output(copy, number):
         assert process.poll() is None
         time.sleep(0.05)
     time.sleep(1)
-    (own,) = [n for n, line in copy.processes() if "deadgcn.execute" in line]
+    (own,) = [n for n, line in copy.processes() if "deadgcn.paper.execute" in line]
     os.kill(own, number)
     text, _ = process.communicate(timeout=60)
     assert process.returncode == 2 and "error: interrupted" in text and "Traceback" not in text
@@ -165,7 +165,16 @@ def small_disk(folder, size):
     [("build/stage", "16k"), ("build/stage", "400k"), (".cache", "64k"), (".cache", "200k"), ("out", "64k")],
 )
 def test_a_full_disk_is_named_and_costs_nothing_that_was_there(copy, place, size):
-    script = ["-I", "-m", "deadgcn.execute", "notebooks/02_depth.ipynb", "--set", SET, "--output-dir", "out"]
+    script = [
+        "-I",
+        "-m",
+        "deadgcn.paper.execute",
+        "notebooks/02_depth.ipynb",
+        "--set",
+        SET,
+        "--output-dir",
+        "out",
+    ]
 
     def run():
         command = [copy.root / ".venv" / "bin" / "python", *script]
@@ -182,7 +191,7 @@ def test_a_folder_that_cannot_be_written_to_is_named_before_anything_runs(copy):
     (copy.root / "out").mkdir()
     (copy.root / "out" / "figures").write_text("a file in the place of the folder")
     options = ["notebooks/02_depth.ipynb", "--set", SET, "--output-dir", "out"]
-    command = [copy.root / ".venv" / "bin" / "python", "-I", "-m", "deadgcn.execute", *options]
+    command = [copy.root / ".venv" / "bin" / "python", "-I", "-m", "deadgcn.paper.execute", *options]
     done = subprocess.run(command, cwd=copy.root, capture_output=True, text=True, check=False)
     assert done.returncode == 1 and "Not a directory" in done.stderr and "out/figures" in done.stderr
     assert copy.runs() == {} and [p.name for p in (copy.root / "out").iterdir()] == ["figures"]

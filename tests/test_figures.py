@@ -8,10 +8,10 @@ import pytest
 from matplotlib import pyplot as plt
 from matplotlib.colors import to_hex, to_rgb
 
-from deadgcn import figures
-from deadgcn.figures import METHOD_COLORS, METHOD_STYLES, OTHER_COLORS
-from deadgcn.legends import share_legend
-from deadgcn.stats import summarize
+from deadgcn.plots import curves as figures
+from deadgcn.plots.curves import METHOD_COLORS, METHOD_STYLES, OTHER_COLORS
+from deadgcn.plots.legends import share_legend
+from deadgcn.stats.estimates import summarize
 
 METHODS, DEPTHS, SEEDS = ("ReLU", "ReLU + pruning", "LeakyReLU"), (0, 5, 10), (0, 1, 2, 3)
 

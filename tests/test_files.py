@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from deadgcn import files
+from deadgcn.experiments import files
 
 
 def content(folder):
@@ -86,7 +86,7 @@ def test_what_cannot_be_written_to_is_refused_and_nothing_is_made(tmp_path, monk
 HOLD = """
 import sys, time
 from pathlib import Path
-from deadgcn import files
+from deadgcn.experiments import files
 with files.locked(Path(sys.argv[1]), "waiting"):
     print("has it", flush=True)
     time.sleep(float(sys.argv[2]))

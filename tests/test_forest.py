@@ -3,7 +3,7 @@ import pytest
 from matplotlib import pyplot as plt
 from matplotlib.colors import to_hex
 
-from deadgcn.forest import ANSWER_COLORS, ANSWER_MARKERS, answer_legend, plot_forest
+from deadgcn.plots.forest import ANSWER_COLORS, ANSWER_MARKERS, answer_legend, plot_forest
 
 ROWS = pd.DataFrame(
     {

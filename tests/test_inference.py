@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from deadgcn import inference
-from deadgcn.inference import (
+from deadgcn.stats import inference
+from deadgcn.stats.inference import (
     difference,
     holm,
     interval,

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 from matplotlib import pyplot as plt
 
-from deadgcn import figures
-from deadgcn.forest import plot_forest
-from deadgcn.legends import run_labels, share_legend
+from deadgcn.plots import curves as figures
+from deadgcn.plots.forest import plot_forest
+from deadgcn.plots.legends import run_labels, share_legend
 
 RELU, LEAKY = "ReLU", "LeakyReLU"
 

@@ -3,10 +3,10 @@ import pytest
 import torch
 from matplotlib import pyplot as plt
 
-from deadgcn.data import load_graph
-from deadgcn.experiments import grid, run_grid
-from deadgcn.looking import activations_of, bin_nodes, plot_activations, plot_projection, project
-from deadgcn.neurons import dead_fraction
+from deadgcn.data.graphs import load_graph
+from deadgcn.experiments.grid import grid, run_grid
+from deadgcn.gcn.neurons import dead_fraction
+from deadgcn.plots.activations import activations_of, bin_nodes, plot_activations, plot_projection, project
 
 # Four nodes of two classes; neuron 1 is dead, neuron 2 silent in class 0.
 POST = torch.tensor([[1.0, 0, 0], [8.0, 0, 4.0], [3.0, 0, 0], [2.0, 0, 0]])

@@ -30,11 +30,11 @@ def test_help_is_the_default_and_lists_every_target():
 
 def test_a_dry_run_shows_the_command():
     shown = make("-n", "figures").stdout
-    assert ".venv/bin/python -I -m deadgcn.execute" in shown and "--output-dir ." in shown
+    assert ".venv/bin/python -I -m deadgcn.paper.execute" in shown and "--output-dir ." in shown
 
 
-EXECUTE = ["-I", "-m", "deadgcn.execute"]
-README = ["-I", "-m", "deadgcn.readme"]
+EXECUTE = ["-I", "-m", "deadgcn.paper.execute"]
+README = ["-I", "-m", "deadgcn.paper.readme"]
 BOTH = [*EXECUTE, "notebooks/01_data.ipynb", "notebooks/09_report.ipynb"]
 TRICKY = """{a: 'it''s', "b": [1, 2], c: "$(touch x) `touch x` $$HOME ; #"}"""
 SMOKE = ["-f", "params/profiles/smoke.yaml", "--output-dir", "build/smoke"]
@@ -56,9 +56,9 @@ SMOKE = ["-f", "params/profiles/smoke.yaml", "--output-dir", "build/smoke"]
         (["report"], [*EXECUTE, "notebooks/09_report.ipynb", "--output-dir", "."]),
         (["report", "PROFILE=smoke"], [*EXECUTE, "notebooks/09_report.ipynb", *SMOKE]),
         (["readme"], README),
-        (["pdf"], ["-I", "-m", "deadgcn.report", "report/report.html", "build/report.pdf"]),
-        (["data"], ["-I", "-m", "deadgcn.data", "auto"]),
-        (["data", "DATASET=CiteSeer"], ["-I", "-m", "deadgcn.data", "CiteSeer"]),
+        (["pdf"], ["-I", "-m", "deadgcn.paper.report", "report/report.html", "build/report.pdf"]),
+        (["data"], ["-I", "-m", "deadgcn.data.graphs", "auto"]),
+        (["data", "DATASET=CiteSeer"], ["-I", "-m", "deadgcn.data.graphs", "CiteSeer"]),
         (["test"], TESTS),
         (["test-faults"], ["-m", "pytest", "-m", "faults"]),
         (["test-browser"], ["-m", "pytest", "-m", "browser"]),
@@ -94,7 +94,7 @@ def test_lab_shows_the_project_and_hears_nothing_of_the_users_own_jupyter(ready)
 def test_verify_reruns_beside_the_evidence_and_compares(ready):
     assert make("verify", "DATASET=CiteSeer", folder=ready).returncode == 0
     rerun = [*BOTH, "--output-dir", "build/verify", "--set", "dataset: CiteSeer"]
-    assert logged(ready) == [rerun, ["-I", "-m", "deadgcn.verify", "CiteSeer"]]
+    assert logged(ready) == [rerun, ["-I", "-m", "deadgcn.paper.verify", "CiteSeer"]]
 
 
 def test_of_two_set_ups_at_once_the_second_waits_and_has_nothing_left_to_do(project):

@@ -5,11 +5,11 @@ import torch_geometric
 from torch.nn.functional import cross_entropy
 
 from deadgcn.config import Config
-from deadgcn.engine import Workspace
-from deadgcn.measuring import LAYER_COLUMNS, measure
-from deadgcn.model import GCN
-from deadgcn.smoothing import all_measures
-from deadgcn.training import train
+from deadgcn.gcn.engine import Workspace
+from deadgcn.gcn.model import GCN
+from deadgcn.gcn.records import LAYER_COLUMNS, measure
+from deadgcn.gcn.smoothing import all_measures
+from deadgcn.gcn.training import train
 
 SEEDS = (3, 0, 7)
 SMOOTHING = LAYER_COLUMNS[:-3]  # the others are dead_fraction, zero_fraction and gradient_norm

@@ -5,9 +5,9 @@ import torch
 import torch_geometric
 from torch.nn.functional import cross_entropy
 
-from deadgcn.data import normalized_adjacency
-from deadgcn.engine import sparse_product, wide_sparse_product
-from deadgcn.model import GCN
+from deadgcn.data.graphs import normalized_adjacency
+from deadgcn.gcn.engine import sparse_product, wide_sparse_product
+from deadgcn.gcn.model import GCN
 
 SEEDS = (3, 0, 7)
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from deadgcn.neurons import dead_fraction, dead_mask, zero_fraction
+from deadgcn.gcn.neurons import dead_fraction, dead_mask, zero_fraction
 
 # 4 nodes, 3 neurons: the first is 0 everywhere, the second at three nodes, the third nowhere.
 POST = torch.tensor([[0.0, 0.0, 1.0], [0.0, 0.0, 2.0], [0.0, 5.0, 1.0], [0.0, 0.0, 1.0]])

@@ -4,8 +4,8 @@ import json
 import pytest
 from tiny_project import PARAMETERS, WRITE, call, contents, fake_data, write_file, write_notebook
 
-from deadgcn import execute, notebook, report
-from deadgcn.notebook import Job
+from deadgcn.paper import execute, notebook, report
+from deadgcn.paper.notebook import Job
 
 NOISE = (
     "import sys, time, warnings\n"

@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 import yaml
 
-from deadgcn import execute, files
-from deadgcn.parameters import load_settings, read_defaults
+from deadgcn.experiments import files
+from deadgcn.paper import execute
+from deadgcn.paper.parameters import load_settings, read_defaults
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))

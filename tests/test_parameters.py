@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from deadgcn import parameters
-from deadgcn.parameters import (
+from deadgcn.paper import parameters
+from deadgcn.paper.parameters import (
     ParameterError,
     Settings,
     check_names,

@@ -14,15 +14,16 @@ import torch
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from deadgcn import experiments, smoothing
 from deadgcn.config import Config
-from deadgcn.experiments import METHODS, grid
-from deadgcn.inference import holm
-from deadgcn.neurons import dead_fraction, dead_mask, zero_fraction
-from deadgcn.smoothing import all_measures
-from deadgcn.stats import paired_difference, summarize
-from deadgcn.stripping import stripping_mask
-from deadgcn.tables import checkpoint_name
+from deadgcn.experiments import grid as experiments
+from deadgcn.experiments.grid import METHODS, grid
+from deadgcn.experiments.tables import checkpoint_name
+from deadgcn.gcn import smoothing
+from deadgcn.gcn.neurons import dead_fraction, dead_mask, zero_fraction
+from deadgcn.gcn.smoothing import all_measures
+from deadgcn.gcn.stripping import stripping_mask
+from deadgcn.stats.estimates import paired_difference, summarize
+from deadgcn.stats.inference import holm
 
 quietly = settings(
     max_examples=60,

@@ -3,8 +3,9 @@ import json
 import pytest
 from tiny_project import call, write_file, write_notebook
 
-from deadgcn import execute, files, provenance
-from deadgcn.provenance import DamagedError
+from deadgcn.experiments import files
+from deadgcn.paper import execute, provenance
+from deadgcn.paper.provenance import DamagedError
 
 
 @pytest.fixture

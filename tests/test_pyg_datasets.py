@@ -8,11 +8,11 @@ import torch
 import torch_geometric.datasets
 from torch_geometric.utils import is_undirected
 
-from deadgcn import data
 from deadgcn.config import Config
-from deadgcn.data import DataError, DataUnavailableError, load_graph, resolve_dataset
-from deadgcn.experiments import grid, run_grid
-from deadgcn.pyg_datasets import split
+from deadgcn.data import graphs as data
+from deadgcn.data.graphs import DataError, DataUnavailableError, load_graph, resolve_dataset
+from deadgcn.data.pyg import split
+from deadgcn.experiments.grid import grid, run_grid
 
 NAME = "WebKB-Cornell"
 

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from deadgcn import readme
-from deadgcn.parameters import read_defaults
+from deadgcn.paper import readme
+from deadgcn.paper.parameters import read_defaults
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")

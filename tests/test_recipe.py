@@ -4,12 +4,12 @@ import torch
 from torch_geometric.nn import GCNConv
 from torch_geometric.transforms import NormalizeFeatures
 
-from deadgcn import recipe
 from deadgcn.config import Config
-from deadgcn.experiments import grid
-from deadgcn.model import GCN
-from deadgcn.recipe import TwoConvolutions, run_reference, train_two_convolutions
-from deadgcn.training import train
+from deadgcn.experiments import pyg_reference as recipe
+from deadgcn.experiments.grid import grid
+from deadgcn.experiments.pyg_reference import TwoConvolutions, run_reference, train_two_convolutions
+from deadgcn.gcn.model import GCN
+from deadgcn.gcn.training import train
 
 SMALL = {"hidden_channels": 4, "epochs": 6, "lr": 0.05, "weight_decay": 0.1}
 

@@ -10,10 +10,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from deadgcn import execute, experiments, notebook
-from deadgcn.data import load_graph
-from deadgcn.experiments import grid, run_grid
-from deadgcn.parameters import ParameterError
+from deadgcn.data.graphs import load_graph
+from deadgcn.experiments import grid as experiments
+from deadgcn.experiments.grid import grid, run_grid
+from deadgcn.paper import execute, notebook
+from deadgcn.paper.parameters import ParameterError
 
 ROOT = Path(execute.__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -191,7 +192,7 @@ def test_a_bad_call_is_refused_by_name(call, message, nothing_starts):
 
 @pytest.mark.parametrize("text", ["depths: [-1]", "lr: on", "depth: [3]", "dataset: Coral", "depths: [2,4"])
 def test_the_command_refuses_with_status_two_and_makes_nothing(text, tmp_path):
-    command = [sys.executable, "-m", "deadgcn.execute", *map(str, NOTEBOOKS)]
+    command = [sys.executable, "-m", "deadgcn.paper.execute", *map(str, NOTEBOOKS)]
     options = ["--set", text, "--output-dir", str(tmp_path / "out")]
     done = subprocess.run([*command, *options], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 2 and done.stdout == "" and done.stderr.count("\n") == 1

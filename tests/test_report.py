@@ -14,7 +14,7 @@ from IPython.core.formatters import DisplayFormatter
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from tiny_project import write_file
 
-from deadgcn import paper, report
+from deadgcn.paper import paper, report
 
 ROOT = Path(__file__).parents[1]
 KEPT = [path for path in (ROOT / "report").rglob("report.html") if 'id="text"' in path.read_text()]

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch_geometric.utils import subgraph, to_undirected
 
-from deadgcn import smoothing
-from deadgcn.smoothing import all_measures, dirichlet_energy
+from deadgcn.gcn import smoothing
+from deadgcn.gcn.smoothing import all_measures, dirichlet_energy
 
 MEASURES = {
     "dirichlet_energy": dirichlet_energy,

@@ -3,8 +3,8 @@ import pandas as pd
 import pytest
 import scipy.stats
 
-from deadgcn.inference import wilson_interval
-from deadgcn.stats import paired_difference, probability_of_improvement, share_above, summarize
+from deadgcn.stats.estimates import paired_difference, probability_of_improvement, share_above, summarize
+from deadgcn.stats.inference import wilson_interval
 
 T_2 = 4.302652729911275  # 97.5 % quantile of Student's t with 2 degrees of freedom, from a printed table
 

@@ -4,8 +4,8 @@ from fractions import Fraction
 import pytest
 import torch
 
-from deadgcn.model import GCN
-from deadgcn.stripping import _most_negative, strip_dead_neurons_, stripping_mask
+from deadgcn.gcn.model import GCN
+from deadgcn.gcn.stripping import _most_negative, strip_dead_neurons_, stripping_mask
 
 
 def literal_mask(weight, dead, amount, among, rounding):

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch_geometric.nn import GCN
 
-from deadgcn.synthetic import synthetic_cora
+from deadgcn.data.synthetic import synthetic_cora
 
 
 def sizes(graph):

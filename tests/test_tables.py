@@ -6,8 +6,8 @@ import pytest
 import torch
 import torch_geometric
 
-from deadgcn.experiments import METHODS, grid, run_grid
-from deadgcn.tables import checkpoint_name, load_checkpoint
+from deadgcn.experiments.grid import METHODS, grid, run_grid
+from deadgcn.experiments.tables import checkpoint_name, load_checkpoint
 
 SMALL = {"dataset": "SyntheticCora", "epochs": 3, "hidden_channels": 4}
 

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 from matplotlib import pyplot as plt
 
-from deadgcn.figures import set_style
-from deadgcn.findings import compared, course, depths_by_method, depths_where
-from deadgcn.titles import add_title
+from deadgcn.plots.curves import set_style
+from deadgcn.plots.findings import compared, course, depths_by_method, depths_where
+from deadgcn.plots.titles import add_title
 
 FINDING = "Best models below the majority class: ReLU from 20 layers on, LeakyReLU at no depth whatever"
 

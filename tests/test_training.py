@@ -7,11 +7,11 @@ import torch
 import torch_geometric
 from torch.nn.functional import cross_entropy
 
-from deadgcn import training
 from deadgcn.config import Config
-from deadgcn.engine import Workspace
-from deadgcn.model import GCN
-from deadgcn.training import resolve_device, train
+from deadgcn.gcn import training
+from deadgcn.gcn.engine import Workspace
+from deadgcn.gcn.model import GCN
+from deadgcn.gcn.training import resolve_device, train
 
 
 def literal_run(config, graph):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from deadgcn import execute
+from deadgcn.paper import execute
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 import scipy.stats
 
-from deadgcn.claims import STATEMENTS
-from deadgcn.inference import holm
-from deadgcn.verdict import cells, power, verdict
+from deadgcn.stats.claims import STATEMENTS
+from deadgcn.stats.inference import holm
+from deadgcn.stats.verdict import cells, power, verdict
 
 ARMS = ["ReLU", "ReLU + pruning", "LeakyReLU"]
 MEASURES = ["dirichlet_energy", "distance_to_mean", "rayleigh_quotient", "distance_to_limit"]

@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from deadgcn import files, tolerances
-from deadgcn.verify import main
+from deadgcn.experiments import files
+from deadgcn.paper import tolerances
+from deadgcn.paper.verify import main
 
 RUNS = "results/Cora/depth_runs.csv"
 LAYERS = "results/Cora/depth_layers.csv.gz"

@@ -4,7 +4,7 @@ import json
 import sys
 import types
 
-from deadgcn import execute
+from deadgcn.paper import execute
 
 PARAMETERS = "output_dir = 'build/interactive'\ndepths = [2, 4]\nlr = 0.1  # = step | size\nepochs = 3"
 WRITE = (
@@ -48,5 +48,5 @@ def fake_data(monkeypatch, resolve):
         pass
 
     module = types.SimpleNamespace(DataError=DataError, resolve_dataset=resolve)
-    monkeypatch.setitem(sys.modules, "deadgcn.data", module)
+    monkeypatch.setitem(sys.modules, "deadgcn.data.graphs", module)
     return module

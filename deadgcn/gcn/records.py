@@ -5,10 +5,10 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch_geometric.data import Data
 
-from deadgcn.engine import Workspace
-from deadgcn.model import GCN
-from deadgcn.neurons import dead_fraction, zero_fraction
-from deadgcn.smoothing import all_measures, frobenius_norm
+from deadgcn.gcn.engine import Workspace
+from deadgcn.gcn.model import GCN
+from deadgcn.gcn.neurons import dead_fraction, zero_fraction
+from deadgcn.gcn.smoothing import all_measures, frobenius_norm
 
 LAYER_COLUMNS = (
     *("dirichlet_energy", "distance_to_mean", "norm", "normalized_dirichlet_energy", "rayleigh_quotient"),
@@ -45,7 +45,7 @@ def measure(passes: Workspace, graph: Data, dead_threshold: float) -> dict:
     """Evaluate the present weights, without dropout.
 
     Returns ``test_acc`` and ``val_acc``, each ``[R]``, and ``layers``: a name -> array ``[R, L]`` of every
-    measure of :func:`deadgcn.smoothing.all_measures`, ``dead_fraction``, ``zero_fraction`` and
+    measure of :func:`deadgcn.gcn.smoothing.all_measures`, ``dead_fraction``, ``zero_fraction`` and
     ``gradient_norm``, the Frobenius norm of the gradient of the training loss (without weight decay) with
     respect to the layer's weight. It is exactly 0 where no gradient arrives, or where float32 underflows.
 

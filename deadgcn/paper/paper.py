@@ -29,7 +29,7 @@ class Paper:
 
     `root` is the folder that holds figures/ and results/. Links are those of the executed notebook, which
     lies with the others in report/notebooks, or in report/<data set>/notebooks; which notebook made a file
-    is looked up in the records that each left (:mod:`deadgcn.provenance`). A file without one has no links.
+    is looked up in the records that each left (:mod:`deadgcn.paper.provenance`). A file without one has no links.
     """
 
     def __init__(self, root: Path, dataset: str):

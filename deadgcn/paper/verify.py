@@ -1,10 +1,10 @@
 """Compare a rerun's tables with the committed evidence, cell by cell, and say what differs.
 
-    python -m deadgcn.verify [DATASET] [--evidence DIR] [--rerun DIR]
+    python -m deadgcn.paper.verify [DATASET] [--evidence DIR] [--rerun DIR]
 
 Compared are the tables (CSV, JSON) below results/<dataset> and figures/<dataset>, but not checkpoints. What
 the outputs' provenance calls their machine (processor, system, versions) decides how: on the same machine
-every cell must be equal and every file the same bytes; on another, :mod:`deadgcn.tolerances` has the rules,
+every cell must be equal and every file the same bytes; on another, :mod:`deadgcn.paper.tolerances` has the rules,
 which also hold where there is no provenance.
 
 Exit status: 0 if everything is within tolerance, 1 if something is not, 2 if there is nothing to compare.
@@ -20,10 +20,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from deadgcn.config import DATASETS
-from deadgcn.files import sha256
-from deadgcn.provenance import DamagedError
-from deadgcn.tolerances import (
+from deadgcn.config import DATASETS, PROJECT
+from deadgcn.experiments.files import sha256
+from deadgcn.paper.provenance import DamagedError
+from deadgcn.paper.tolerances import (
     EQUAL,
     FOLLOWING,
     FOLLOWS_FILES,
@@ -37,7 +37,6 @@ from deadgcn.tolerances import (
     judge,
 )
 
-PROJECT = Path(__file__).parents[1]
 MOST_LINES, MOST_OF_A_FILE = 20, 3
 VERDICT = ("status", "readings", "answer")
 NOT_COMPARED = ("checkpoints", "provenance")
@@ -215,7 +214,9 @@ def verify(dataset: str, evidence: Path, rerun: Path) -> bool:
 
 def main(arguments: list[str] | None = None) -> int:
     """The command; returns its exit status."""
-    parser = argparse.ArgumentParser(prog="python -m deadgcn.verify", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m deadgcn.paper.verify", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("dataset", nargs="?", default="auto", metavar="DATASET")
     parser.add_argument("--evidence", type=Path, default=PROJECT, metavar="DIR")
     parser.add_argument("--rerun", type=Path, default=PROJECT / "build/verify", metavar="DIR")

@@ -1,6 +1,6 @@
 """What holds of the paper's claims C1 to C10, by a rule that was written before the numbers.
 
-:mod:`deadgcn.claims` makes the claims into cells: comparisons paired by seed, each with a direction, one
+:mod:`deadgcn.stats.claims` makes the claims into cells: comparisons paired by seed, each with a direction, one
 list of them for each way to read a claim.
 
 A cell speaks *for* the claim if its interval lies on the claimed side of zero and p <= 0.05, Holm-corrected
@@ -23,8 +23,8 @@ the same networks without a graph, where propagation smooths nothing. A correlat
 import numpy as np
 import pandas as pd
 
-from deadgcn.claims import CONSISTENTLY, FACTOR, MARGIN, STATEMENTS, core_claims, very_deep_claims
-from deadgcn.inference import holm, seeds_needed
+from deadgcn.stats.claims import CONSISTENTLY, FACTOR, MARGIN, STATEMENTS, core_claims, very_deep_claims
+from deadgcn.stats.inference import holm, seeds_needed
 
 ALPHA = 0.05
 

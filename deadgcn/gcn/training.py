@@ -17,12 +17,12 @@ from torch_geometric.transforms import NormalizeFeatures
 from torch_geometric.utils import to_scipy_sparse_matrix
 
 from deadgcn.config import Config
-from deadgcn.data import load_graph, normalized_adjacency
-from deadgcn.engine import Workspace
-from deadgcn.measuring import accuracy, losses_and_gradient, measure, node_numbers, result
-from deadgcn.model import GCN
-from deadgcn.neurons import dead_mask
-from deadgcn.stripping import strip_dead_neurons_
+from deadgcn.data.graphs import load_graph, normalized_adjacency
+from deadgcn.gcn.engine import Workspace
+from deadgcn.gcn.model import GCN
+from deadgcn.gcn.neurons import dead_mask
+from deadgcn.gcn.records import accuracy, losses_and_gradient, measure, node_numbers, result
+from deadgcn.gcn.stripping import strip_dead_neurons_
 
 # A vector register's worth: every run's parameters then meet the optimiser at the same alignment, so its
 # rounding cannot depend on how many runs there are.

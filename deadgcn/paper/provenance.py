@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from . import files
+from deadgcn.experiments import files
 
 PACKAGES = ("torch", "torch-geometric", "numpy", "scipy", "pandas", "matplotlib", "seaborn")
 

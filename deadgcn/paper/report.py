@@ -1,6 +1,6 @@
 """An executed notebook as one self-contained page: no code, no scripts, no request to any network.
 
-    python -m deadgcn.report PAGE.html PAGE.pdf
+    python -m deadgcn.paper.report PAGE.html PAGE.pdf
 
 prints a page with the Chromium that is on this machine.
 """
@@ -20,7 +20,7 @@ from math_core import LatexToMathML
 from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
-from . import files
+from deadgcn.experiments import files
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
 UNNUMBERED = ("Abstract", "References")

@@ -3,7 +3,7 @@
 Tables are tidy: a row per run (or run and layer, or run and epoch), its key columns before the measured ones.
 Where a table has `diverged_epoch`, each function counts the runs that diverged (of a pair: either run) in a
 column `n_diverged` after n. Values that are not finite count as missing. Intervals, tests and their sources
-are those of :mod:`deadgcn.inference`.
+are those of :mod:`deadgcn.stats.inference`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,15 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from deadgcn.inference import difference, holm, interval, location, p_equivalent, p_value, wilson_interval
+from deadgcn.stats.inference import (
+    difference,
+    holm,
+    interval,
+    location,
+    p_equivalent,
+    p_value,
+    wilson_interval,
+)
 
 
 def summarize(

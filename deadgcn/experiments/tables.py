@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from deadgcn import files
 from deadgcn.config import Config
+from deadgcn.experiments import files
 
 KEY_COLUMNS = ("dataset", "method", "num_layers", "seed")
 IMPLIED_BY_METHOD = ("act", "strip")  # what the three arms differ in: their label says it already
@@ -28,7 +28,7 @@ class Tables:
     """Tidy tables of many runs; the key columns come first and are named as :class:`Config`'s fields.
 
     Each table has ``diverged_epoch``: when the run's numbers ceased to be finite, missing if they never did
-    (see :func:`deadgcn.training.train`). What would be measured from there on is missing.
+    (see :func:`deadgcn.gcn.training.train`). What would be measured from there on is missing.
 
     Attributes:
         runs: one row per run: ``best_epoch``, and ``test_acc``, ``val_acc``, ``dead_fraction``,
@@ -36,7 +36,7 @@ class Tables:
         epochs: one row per run and epoch (from 0): ``train_loss``, ``val_acc``, ``dead_fraction``,
             ``num_stripped``.
         layers: one row per run, stage (``init``, ``best``, ``last``) and layer (from 1):
-            the columns :data:`deadgcn.measuring.LAYER_COLUMNS`, which :func:`deadgcn.measuring.measure`
+            the columns :data:`deadgcn.gcn.records.LAYER_COLUMNS`, which :func:`deadgcn.gcn.records.measure`
             explains.
         configs: the runs' settings, in the order of ``runs``.
         states: the runs' best parameters, under PyTorch Geometric's names.
@@ -50,7 +50,7 @@ class Tables:
 
     @classmethod
     def from_results(cls, configs: Sequence[Config], results: Sequence[dict]) -> "Tables":
-        """Build the tables from what :func:`deadgcn.training.train` returned for each config."""
+        """Build the tables from what :func:`deadgcn.gcn.training.train` returned for each config."""
         columns = _key_columns(configs)
         keys = [{name: getattr(config, name) for name in columns} for config in configs]
         runs = [{**key, **result["run"]} for key, result in zip(keys, results, strict=True)]

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from deadgcn import files
+from deadgcn.experiments import files
 
 
 def load(folder: Path, key: str) -> dict | None:

@@ -1,6 +1,6 @@
 """The paper's figures from tidy tables, one visual identity per arm.
 
-What is drawn over the runs is `deadgcn.stats.summarize` of the same table: give that frame to `save_figure`.
+What is drawn over the runs is `deadgcn.stats.estimates.summarize` of the same table: give that frame to `save_figure`.
 Legends stand outside the data: above the axes (and under the title), or to the right where ordered.
 They say how many runs diverged; of these is drawn what was measured before.
 """
@@ -20,9 +20,9 @@ from matplotlib.colors import to_hex
 from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator
 from PIL import Image
 
-from deadgcn import files
-from deadgcn.legends import axis_label, run_labels
-from deadgcn.stats import diverged, summarize
+from deadgcn.experiments import files
+from deadgcn.plots.legends import axis_label, run_labels
+from deadgcn.stats.estimates import diverged, summarize
 
 Columns = str | Sequence[str]
 

@@ -19,12 +19,12 @@ import torch
 from joblib import Parallel, cpu_count, delayed
 from tqdm import tqdm
 
-from deadgcn import cache as finished
 from deadgcn.config import Config
-from deadgcn.data import PROJECT, resolve_dataset
-from deadgcn.parameters import scheduler_address
-from deadgcn.tables import Tables
-from deadgcn.training import resolve_device, train
+from deadgcn.data.graphs import PROJECT, resolve_dataset
+from deadgcn.experiments import cache as finished
+from deadgcn.experiments.tables import Tables
+from deadgcn.gcn.training import resolve_device, train
+from deadgcn.paper.parameters import scheduler_address
 
 METHODS = {
     "ReLU": {},
@@ -35,15 +35,14 @@ METHODS = {
 # idle at the end. A GPU wants many; how many is unmeasured, and 128 layers of these need 5 GB.
 SEEDS_PER_CHUNK = {"cpu": 5, "cuda": 100}
 WORTH_A_PROCESS = 20_000  # layers x runs x epochs, about ten seconds: below this, starting workers costs more
-# Whoever changes one of these modules changes what a run's numbers may be: their text is part of the key.
-TRAINING_MODULES = (
-    *("__init__", "activations", "config", "data", "engine", "measuring", "model", "neurons"),
-    *("pyg_datasets", "smoothing", "stripping", "synthetic", "training"),
-)
 # Taken on import, as the code itself is: an edit counts from the next kernel on.
-SOURCES = hashlib.sha256(
-    b"\0".join((Path(__file__).parent / f"{name}.py").read_bytes() for name in TRAINING_MODULES)
-).hexdigest()
+PACKAGE = Path(__file__).parents[1]
+TRAINING = [
+    PACKAGE / "config.py",
+    *sorted((PACKAGE / "data").glob("*.py")),
+    *sorted((PACKAGE / "gcn").glob("*.py")),
+]
+SOURCES = hashlib.sha256(b"\0".join(path.read_bytes() for path in TRAINING)).hexdigest()
 
 
 def grid(methods: Iterable[str] | Mapping[str, Mapping[str, Any]], **axes: Any) -> list[Config]:
@@ -94,7 +93,7 @@ def run_grid(
             training imports (on CUDA also by the seeds beside it, on which its last bits may depend there).
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``: what this machine has, and workers must have too.
         scheduler: address of a Dask scheduler, such as ``"tcp://host:8786"``, whose workers then train what
-            is missing, from their machines' raw data and into this one's cache (:mod:`deadgcn.cluster`).
+            is missing, from their machines' raw data and into this one's cache (:mod:`deadgcn.experiments.cluster`).
 
     Raises ValueError for what cannot be trained, and with `scheduler` ClusterError if it, its workers or a
     task are lost, and ImportError without the packages of ``deadgcn[cluster]``.
@@ -197,7 +196,7 @@ def _describe(chunk: Mapping[str, Config]) -> str:
 def _place(scheduler: str | None, kind: str, n_jobs: int, chunks: list) -> AbstractContextManager[dict]:
     """Where `Parallel` works, with its options: this machine, or all of a scheduler's workers."""
     if scheduler and chunks:
-        from deadgcn.cluster import workers_of  # needs packages that nothing else does
+        from deadgcn.experiments.cluster import workers_of  # needs packages that nothing else does
 
         return workers_of(scheduler)
     return nullcontext({"n_jobs": 1 if kind == "cuda" else _useful_jobs(n_jobs, chunks)})

@@ -13,7 +13,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
-from . import files, provenance
+from deadgcn.experiments import files
+from deadgcn.paper import provenance
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -76,7 +77,7 @@ def run(job: Job, timeout: int | None = None) -> dict[str, str]:
         _execute(job, stage, executed, timeout)
         scrub(job, stage, executed)
         if job.notebook.stem == REPORT:
-            from .report import render  # nbconvert is slow to import
+            from deadgcn.paper.report import render  # nbconvert is slow to import
 
             page = render(executed, "" if job.dataset == "Cora" else f" ({job.dataset})")
             (stage / job.report / "report.html").write_text(page, encoding="utf-8")
@@ -139,7 +140,7 @@ def _papermill(job: Job, stage: Path, executed: Path, timeout: int | None) -> No
     import papermill
     from traitlets.config import Config
 
-    from . import kernel
+    from deadgcn.paper import kernel
 
     logging.getLogger("papermill").setLevel(logging.ERROR)  # it overlooks parameters and then warns of them
     folders = {"output_dir": str(stage), "input_dir": str(job.input_dir)}

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from deadgcn.activations import own_activations, own_gradient
+from deadgcn.gcn.activations import own_activations, own_gradient
 
 if TYPE_CHECKING:
-    from deadgcn.model import GCN
+    from deadgcn.gcn.model import GCN
 
 
 BLOCK = 4096  # nodes whose gradients fit the processor's cache

@@ -1,6 +1,6 @@
 """R plain graph convolutional networks of any depth, side by side on one graph.
 
-For autograd and measuring; the training loop makes the same passes by :class:`deadgcn.engine.Workspace`.
+For autograd and measuring; the training loop makes the same passes by :class:`deadgcn.gcn.engine.Workspace`.
 """
 
 import math
@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from deadgcn.activations import own_activations
 from deadgcn.config import ACTS
-from deadgcn.engine import SparseFeatures, layer_backward_, layer_forward
+from deadgcn.gcn.activations import own_activations
+from deadgcn.gcn.engine import SparseFeatures, layer_backward_, layer_forward
 
 SPARSE_BELOW = 0.25  # features with a smaller share of non-zeros are multiplied as a sparse matrix
 
@@ -95,7 +95,7 @@ class GCN(nn.Module):
             x: features ``[N, F]`` shared by all runs, dense or sparse CSR. Mostly-zero features are
                 multiplied as a sparse matrix, which is kept for the next call.
             adj: normalised adjacency ``[N, N]``, sparse CSR and symmetric
-                (:func:`deadgcn.data.normalized_adjacency`).
+                (:func:`deadgcn.data.graphs.normalized_adjacency`).
         """
         if x.dim() != 2 or tuple(adj.shape) != (len(x), len(x)):
             raise ValueError(

@@ -23,21 +23,18 @@ from torch_geometric.nn.conv.gcn_conv import gcn_norm
 from torch_geometric.transforms import NormalizeFeatures
 from tqdm import tqdm
 
-from deadgcn import cache as finished
 from deadgcn.config import Config
-from deadgcn.data import PROJECT, load_graph
-from deadgcn.experiments import check_grid, end_with, find
-from deadgcn.tables import whole_epochs
-from deadgcn.training import use_one_thread
+from deadgcn.data.graphs import PROJECT, load_graph
+from deadgcn.experiments import cache as finished
+from deadgcn.experiments.grid import check_grid, end_with, find
+from deadgcn.experiments.tables import whole_epochs
+from deadgcn.gcn.training import use_one_thread
 
 METHODS = {False: "PyG, two convolutions", True: "PyG, with our head"}
 WORTH_WORKERS = 1_000  # epochs: below this, starting worker processes costs more
-SOURCES = hashlib.sha256(
-    b"\0".join(
-        (Path(__file__).parent / f"{name}.py").read_bytes()
-        for name in ("config", "data", "pyg_datasets", "recipe", "synthetic")
-    )
-).hexdigest()
+from deadgcn.experiments.grid import TRAINING
+
+SOURCES = hashlib.sha256(b"\0".join(p.read_bytes() for p in [*TRAINING, Path(__file__)])).hexdigest()
 
 
 class TwoConvolutions(torch.nn.Module):
@@ -75,7 +72,7 @@ def train_two_convolutions(config: Config, graph: Data | None = None, head: bool
 
     ``test_acc``, ``val_acc`` and ``best_epoch`` are those of the model that was best on validation (ties:
     earliest), with ``_last`` those of the last. Stripping, depth and activation of the config do not apply.
-    A run that diverges (see :func:`deadgcn.training.train`) ends there, and its last accuracies are missing.
+    A run that diverges (see :func:`deadgcn.gcn.training.train`) ends there, and its last accuracies are missing.
     """
     use_one_thread()
     graph = load_graph(config.dataset) if graph is None else graph.clone()
@@ -110,9 +107,9 @@ def run_reference(
     """Train a two-convolution network for each config and return a table like ``Tables.runs``.
 
     Args:
-        configs: from :func:`deadgcn.experiments.grid`; one network is trained per config.
+        configs: from :func:`deadgcn.experiments.grid.grid`; one network is trained per config.
         head: see :class:`TwoConvolutions`.
-        n_jobs, cache: as for :func:`deadgcn.experiments.run_grid`.
+        n_jobs, cache: as for :func:`deadgcn.experiments.grid.run_grid`.
     """
     check_grid(configs, n_jobs)
     folder = None if cache is None else PROJECT / cache

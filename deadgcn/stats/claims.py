@@ -1,4 +1,4 @@
-"""The paper's claims C1 to C10 as comparisons paired by seed; :mod:`deadgcn.verdict` has the rule for them.
+"""The paper's claims C1 to C10 as comparisons paired by seed; :mod:`deadgcn.stats.verdict` has the rule for them.
 
 A claim is a set of *cells*: comparisons of two arms, each with a direction. It may be read in several ways
 (*readings*): the model that was best on validation or the last one; the paper's measures of smoothing, which
@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pandas as pd
 
-from deadgcn.inference import difference, interval, p_equivalent, p_value
-from deadgcn.stats import diverged
+from deadgcn.stats.estimates import diverged
+from deadgcn.stats.inference import difference, interval, p_equivalent, p_value
 
 MARGIN = 0.02  # of accuracies and of fractions
 FACTOR = 1.25  # margin of ratios

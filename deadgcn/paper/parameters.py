@@ -13,7 +13,7 @@ from typing import Annotated, Any, NamedTuple
 import yaml
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
-from .config import DATASETS, Config, Int, check_dataset
+from deadgcn.config import DATASETS, Config, Int, check_dataset
 
 LEGAL = {bool: "true or false", int: "a whole number", float: "a number", str: "text", dict: "a mapping"}
 # A few lines of YAML can stand for a value whose full text would fill the memory.

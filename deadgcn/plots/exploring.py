@@ -9,8 +9,8 @@ from IPython.display import display
 from matplotlib import pyplot as plt
 from torch import Tensor
 
-from deadgcn.looking import bin_nodes, plot_activations, plot_projection, project
-from deadgcn.notebook import WIDGET
+from deadgcn.paper.notebook import WIDGET
+from deadgcn.plots.activations import bin_nodes, plot_activations, plot_projection, project
 
 MANY = 6  # values, from which on a slider is handier than a menu
 
@@ -56,7 +56,7 @@ def show_layer_activations(
 ) -> tuple[plt.Figure, str]:
     """Draw one layer of one run as nodes by neurons: a `draw` for :func:`explore`.
 
-    `activations` is what :func:`deadgcn.looking.activations_of` returned.
+    `activations` is what :func:`deadgcn.plots.activations.activations_of` returned.
     """
     what, (fig, ax) = _words(layer, run), plt.subplots(figsize=(4.5, 3.2), layout="none")
     if (posts := activations(**run)) is None:

@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.ticker import LogLocator, NullLocator
 
-from deadgcn.legends import INSIDE
+from deadgcn.plots.legends import INSIDE
 
 # What a cell of the verdict says, in a green, a grey and a vermilion as unlike in lightness as in hue.
 ANSWER_COLORS = {"for": "#009E73", "open": "#BDBDBD", "against": "#9A3B00"}

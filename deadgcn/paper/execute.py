@@ -1,6 +1,6 @@
 """Strict papermill: unknown or ill-typed parameters, or a notebook that did not run to its end, are errors.
 
-    python -m deadgcn.execute NOTEBOOK [NOTEBOOK ...] [-f FILE] [--set 'depths: [2, 4]'] [--output-dir DIR]
+    python -m deadgcn.paper.execute NOTEBOOK [NOTEBOOK ...] [-f FILE] [--set 'depths: [2, 4]'] [--output-dir DIR]
 
 Everything is checked before the first kernel starts, a failed run overwrites nothing, and a notebook whose
 inputs and outputs are as its last run left them is not run again.
@@ -26,11 +26,12 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from . import files, parameters, provenance
-from .notebook import Job, RunError, run
-from .parameters import ParameterError, Settings
+from deadgcn.experiments import files
+from deadgcn.paper import parameters, provenance
+from deadgcn.paper.notebook import Job, RunError, run
+from deadgcn.paper.parameters import ParameterError, Settings
 
-PACKAGE = Path(__file__).parent
+PACKAGE = Path(__file__).parents[1]
 VERSIONS = ("torch", "torch-geometric", "seaborn")  # a new version of these may change numbers or pictures
 
 
@@ -94,7 +95,7 @@ def choose_datasets(jobs: list[Job]) -> list[Job]:
 
 
 def _resolve_dataset(asked: str) -> str:
-    from .data import DataError, resolve_dataset
+    from deadgcn.data.graphs import DataError, resolve_dataset
 
     try:
         name = resolve_dataset(asked)
@@ -107,7 +108,7 @@ def _resolve_dataset(asked: str) -> str:
 
 def inputs(job: Job) -> dict[str, str]:
     """Digests, by name, of everything that the notebook's outputs depend on: contents, never file times."""
-    read = [job.notebook, *PACKAGE.glob("*.*")]
+    read = [job.notebook, *PACKAGE.rglob("*.*")]
     for folder in ("published", "profiles", "bench"):
         read += (job.root / "results" / folder).rglob("*")
     if job.input_dir is not None:
@@ -202,7 +203,9 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m deadgcn.execute", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m deadgcn.paper.execute", description=__doc__.splitlines()[0]
+    )
     add = parser.add_argument
     add("notebooks", nargs="+", type=Path, metavar="NOTEBOOK")
     add(

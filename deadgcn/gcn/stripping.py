@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from deadgcn.model import GCN
+from deadgcn.gcn.model import GCN
 
 
 def stripping_mask(

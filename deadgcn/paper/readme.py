@@ -1,6 +1,6 @@
 """The README's numbers: its blocks between markers, written from the results in the working tree.
 
-python -m deadgcn.readme        (make readme; make figures ends with it)
+python -m deadgcn.paper.readme        (make readme; make figures ends with it)
 """
 
 import json
@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from deadgcn import benchmark, files
-from deadgcn.benchmark import table
-from deadgcn.data import PROJECT
-from deadgcn.experiments import METHODS
+from deadgcn.data.graphs import PROJECT
+from deadgcn.experiments import files
+from deadgcn.experiments.grid import METHODS
+from deadgcn.paper import benchmark
+from deadgcn.paper.benchmark import table
 
 DEEP = 20  # graph convolutions from which the paper calls networks deep (its claim C3)
 VERDICTS = {

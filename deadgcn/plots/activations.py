@@ -17,10 +17,10 @@ from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.transforms import NormalizeFeatures
 
-from deadgcn.data import normalized_adjacency
-from deadgcn.model import GCN
-from deadgcn.tables import Tables
-from deadgcn.training import use_one_thread
+from deadgcn.data.graphs import normalized_adjacency
+from deadgcn.experiments.tables import Tables
+from deadgcn.gcn.model import GCN
+from deadgcn.gcn.training import use_one_thread
 
 # Okabe and Ito's palette, with markers for readers who see no colours.
 CLASS_COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000", "#999933")
