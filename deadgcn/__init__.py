@@ -1,11 +1,47 @@
 """Dying neurons and over-smoothing in deep ReLU graph convolutional networks.
 
-The one place where the environment of the numerical libraries is set. MKL otherwise picks its kernels by the
-alignment of its operands, so that at some widths a run's last bits would depend on its place in the batch;
-this must be set before MKL's first product. The number of threads is set by
-:func:`deadgcn.gcn.training.use_one_thread`, because it holds for one thread and one process only.
+``import deadgcn as dg`` offers the names below, in reading order. Each is imported when it is first used, so
+that importing the package, or :class:`Config`, imports no torch.
 """
 
+import importlib
 import os
+from typing import Any
 
+# MKL otherwise picks its kernels by the alignment of its operands, so that at some widths a run's last bits
+# would depend on its place in the batch. Must be set before MKL's first product.
 os.environ.setdefault("MKL_CBWR", "AVX2,STRICT")
+
+_NAMES = {
+    "config": "PROJECT Config",
+    "data.graphs": "load_graph resolve_dataset normalized_adjacency",
+    "gcn.model": "GCN",
+    "gcn.neurons": "dead_mask dead_fraction zero_fraction",
+    "gcn.stripping": "stripping_mask strip_dead_neurons_",
+    "gcn.smoothing": "all_measures dirichlet_energy distance_to_mean frobenius_norm normalized_dirichlet_energy "
+    "rayleigh_quotient distance_to_limit relative_distance_to_mean mean_average_distance stable_rank "
+    "effective_rank rank_one_distance",
+    "gcn.training": "train",
+    "experiments.grid": "METHODS grid run_grid",
+    "experiments.tables": "Tables load_checkpoint",
+    "experiments.study": "open_study",
+    "experiments.pyg_reference": "run_reference",
+    "stats.estimates": "summarize paired_difference probability_of_improvement share_above rank_correlation interval",
+    "stats.claims": "MARGIN FACTOR core_comparisons very_deep_comparisons judge verdict power",
+    "plots.style": "set_style METHOD_STYLES METHOD_COLORS OTHER_COLORS depth_colors axis_label share_legend publish",
+    "plots.curves": "plot_vs_num_layers plot_vs_layer plot_training_curves",
+    "plots.forest": "plot_forest ANSWER_COLORS ANSWER_MARKERS",
+    "plots.activations": "bin_nodes plot_activations project plot_projection explore",
+}
+_HOME = {name: module for module, names in _NAMES.items() for name in names.split()}
+__all__ = list(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'deadgcn' has no attribute {name!r}; it offers {', '.join(__all__)}")
+    return getattr(importlib.import_module(f"deadgcn.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,1 @@
+"""A grid of settings to tidy tables: cached, and in parallel."""

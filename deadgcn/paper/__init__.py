@@ -1,0 +1,1 @@
+"""From notebooks to a paper: parameters, execution, report, verification. Nothing below imports it."""

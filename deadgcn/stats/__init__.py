@@ -1,0 +1,1 @@
+"""Rows per run in; estimates with uncertainty, and verdicts, out."""

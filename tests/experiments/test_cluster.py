@@ -21,7 +21,7 @@ from deadgcn.experiments import grid as experiments
 from deadgcn.experiments.cluster import ClusterError, workers_of
 from deadgcn.experiments.grid import grid, run_grid
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SMALL = {"dataset": "SyntheticCora", "epochs": 3, "hidden_channels": 4}
 NOWHERE = "tcp://127.0.0.1:1"
 

@@ -11,7 +11,7 @@ from torch_geometric.utils import homophily
 
 from deadgcn.gcn.smoothing import all_measures, effective_rank
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SCALE_FREE = {
     *("rayleigh_quotient", "distance_to_limit", "relative_distance_to_mean", "mean_average_distance"),
     *("stable_rank", "effective_rank", "rank_one_distance"),

@@ -16,7 +16,7 @@ from tiny_project import write_file
 
 from deadgcn.paper import paper, report
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 KEPT = [path for path in (ROOT / "report").rglob("report.html") if 'id="text"' in path.read_text()]
 TEXT = r"""# Do pages read well?
 

@@ -13,7 +13,7 @@ import yaml
 from deadgcn.paper import readme
 from deadgcn.paper.parameters import read_defaults
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
 ORDER = [
