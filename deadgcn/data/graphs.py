@@ -24,7 +24,7 @@ DATASETS = ("Cora", "CiteSeer", "PubMed", "SyntheticCora")
 SHARED = PROJECT.parent / "shared" / "data"  # copies for machines without network: SHARED/<name>/raw
 BASE_URL = "https://raw.githubusercontent.com/kimiyoung/planetoid/master/data"
 RAW_PARTS = ("x", "tx", "allx", "y", "ty", "ally", "graph", "test.index")
-SHA256 = read_checksums(Path(__file__).with_name("SHA256SUMS"))  # of Cora and CiteSeer
+SHA256 = read_checksums(Path(__file__).with_name("sha256.txt"))  # of Cora and CiteSeer
 
 
 def check_name(name: str, auto: bool = False) -> None:
