@@ -12,7 +12,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deadgcn.config import PROJECT
+from deadgcn.config import DATASETS, PROJECT
 from deadgcn.data import DataError, DataUnavailableError, pyg, read_checksums
 
 # torch and PyTorch Geometric take seconds to import, so they are imported only where they are used.
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch_geometric.data import Data
 
-DATASETS = ("Cora", "CiteSeer", "PubMed", "SyntheticCora")
 SHARED = PROJECT.parent / "shared" / "data"  # copies for machines without network: SHARED/<name>/raw
 BASE_URL = "https://raw.githubusercontent.com/kimiyoung/planetoid/master/data"
 RAW_PARTS = ("x", "tx", "allx", "y", "ty", "ally", "graph", "test.index")
