@@ -29,7 +29,7 @@ def _dataset_name(name: Any) -> str:
 
 
 def _known_act(act: Any) -> str | Callable:
-    """The activation, if it is a function, or a name that PyTorch Geometric knows and that has no parameters."""
+    """The activation: a function, or the name of one without parameters that PyTorch Geometric knows."""
     if act in ("relu", "leaky_relu") or (callable(act) and not isinstance(act, type)):
         return act
     from torch_geometric.nn.resolver import activation_resolver  # imports torch, which takes seconds
