@@ -10,8 +10,8 @@ from torch.nn.functional import cross_entropy
 
 from deadgcn.config import Config
 from deadgcn.experiments.grid import grid, run_grid
-from deadgcn.gcn.activations import describe
-from deadgcn.gcn.engine import Workspace
+from deadgcn.gcn.engine import describe
+from deadgcn.gcn.engine import Passes
 from deadgcn.gcn.model import GCN
 from deadgcn.gcn.training import train
 
@@ -39,7 +39,7 @@ def test_the_network_is_pyg_s_with_the_same_activation(twin, twin_adj):
     nodes = twin.train_mask.nonzero().flatten()
     model = GCN(twin.num_features, 8, 7, 3, act=softsign, seeds=(4, 5))
     oracle = torch_geometric.nn.GCN(twin.num_features, 8, 3, 7, jk="last", act=softsign)
-    passes = Workspace(model, twin.x, twin_adj)
+    passes = Passes(model, twin.x, twin_adj)
     logits = passes.forward()
     weights = logits.new_zeros(2, len(nodes), 7)
     for run in range(2):
@@ -60,7 +60,7 @@ def test_autograd_gives_the_same_gradients(twin, twin_adj):
     nodes = twin.train_mask.nonzero().flatten()
     model = GCN(twin.num_features, 8, 7, 2, act=softsign, seeds=(0, 1))
     logits, activations = copy.deepcopy(model)(twin.x, twin_adj)
-    passes = Workspace(model, twin.x, twin_adj)
+    passes = Passes(model, twin.x, twin_adj)
     assert torch.equal(passes.forward(), logits)
     assert all(map(torch.equal, passes.activations, activations))
     logits, _ = model(twin.x, twin_adj)

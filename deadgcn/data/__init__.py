@@ -1,0 +1,1 @@
+"""Graphs with their public splits, checked before they are opened."""
