@@ -1,8 +1,8 @@
 """Synaptic stripping: set the most negative incoming weights of dead neurons to 0.
 
-Source: Whitaker & Whitley 2023, "Synaptic Stripping" (arXiv 2302.05818), applied to graph convolutions after
-every epoch by the paper under study. The weights may grow back: nothing is masked for good, and neither the
-biases nor Adam's moments are touched.
+Source: Whitaker & Whitley 2023, "Synaptic Stripping" (arXiv 2302.05818); the paper under study applies it to
+graph convolutions after every epoch. The weights may grow back: no mask is kept. Biases and Adam's moments
+are not touched.
 """
 
 import math
