@@ -67,18 +67,18 @@ def run_grid(
 
     Args:
         configs: from :func:`grid`, or a list of your own.
-        n_jobs: number of worker processes of one thread each; -1 is one per core. CUDA uses this process only.
+        n_jobs: number of worker processes of one thread each; -1 is one per core. Unused on CUDA.
         cache: folder for finished runs (relative to the project), or None. A run is identified by its
             settings, torch's version, the kind of device and the text of ``config.py``, ``data/`` and
             ``gcn/``; on CUDA also by the seeds trained beside it, which may change its last bits. A run whose
             ``act`` is a function is trained anew each time.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
-        scheduler: address of a Dask scheduler, such as ``"tcp://host:8786"``. Its workers then train, with the
-            same sources and raw data files of their own; the cache is this machine's.
+        scheduler: address of a Dask scheduler, such as ``"tcp://host:8786"``, whose workers then train. They
+            need the same sources and raw data files of their own.
 
     Raises:
         ValueError: settings that cannot be trained.
-        ConnectionError: no Dask scheduler or no worker.
+        ConnectionError: no Dask scheduler, or one without workers.
         ImportError: `scheduler` without ``deadgcn[cluster]``.
     """
     configs = list(configs)

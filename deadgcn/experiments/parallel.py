@@ -24,7 +24,7 @@ from deadgcn.experiments.cache import load, store
 
 WORTH_A_PROCESS = 20_000  # layers x runs x epochs, about ten seconds: below this, starting workers costs more
 CONNECT_SECONDS = 10  # how long to wait for a Dask scheduler
-WORKER_SECONDS = 300  # how long to be without a Dask worker: a batch system may start some
+WORKER_SECONDS = 300  # how long to wait for a Dask worker: a batch system may take minutes to start one
 PACKAGE = Path(__file__).parents[1]
 FILES = [PACKAGE / "config.py", *sorted(PACKAGE.glob("data/*.py")), *sorted(PACKAGE.glob("gcn/*.py"))]
 # Read on import, like the code itself, so that an edit counts from the next kernel on.
@@ -118,15 +118,14 @@ def _compute_on_cluster(address: str, tasks: list[tuple]) -> Iterator[tuple[int,
         raise ImportError("a Dask scheduler needs: pip install 'deadgcn[cluster]'") from error
     _check_scheduler(address)
     with Client(address, timeout=CONNECT_SECONDS) as client:
-        client.wait_for_workers(1, timeout=WORKER_SECONDS)
         pending = set(client.map(_run_task, tasks, pure=False))
         while pending:
             try:
                 done, pending = wait(pending, timeout=WORKER_SECONDS, return_when="FIRST_COMPLETED")
             except TimeoutError as error:
-                if client.nthreads():  # a long task
+                if client.nthreads():  # tasks may take longer
                     continue
-                raise ConnectionError(f"the Dask scheduler at {address} has no worker left") from error
+                raise ConnectionError(f"the Dask scheduler at {address} has no worker") from error
             yield from (future.result() for future in done)
 
 

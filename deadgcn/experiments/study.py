@@ -1,7 +1,7 @@
 """What every notebook sets up: the data set, its graph, output folders and the settings of its runs."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ class Study:
     """
 
     dataset: str
-    graph: Data = field(repr=False)
+    graph: Data
     figures: Path
     results: Path
     settings: dict[str, Any]
