@@ -79,7 +79,8 @@ def plot_vs_layer(
     sns.lineplot(layers, x="layer", y=y, ax=ax, linewidth=1.4, **look, **mean)
     if log:
         ax.set_xscale("log")
-        ax.set_yscale("log", nonpositive="mask")
+        if (layers[y] > 0).any():
+            ax.set_yscale("log", nonpositive="mask")
         # Powers of two, each labelled: matplotlib's own choice leaves one or two labels.
         ax.xaxis.set(major_locator=LogLocator(2, numticks=16), major_formatter="{x:g}")
         ax.minorticks_off()
