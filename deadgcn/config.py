@@ -29,7 +29,7 @@ def _dataset_name(name: Any) -> str:
 
 
 def _known_act(act: Any) -> str | Callable:
-    """The activation, if it is a function or a name that PyTorch Geometric resolves to one without parameters."""
+    """The activation: a function, or the name of one without parameters that PyTorch Geometric knows."""
     if act in ("relu", "leaky_relu") or (callable(act) and not isinstance(act, type)):
         return act
     from torch_geometric.nn.resolver import activation_resolver  # imports torch, which takes seconds
@@ -40,8 +40,8 @@ def _known_act(act: Any) -> str | Callable:
         has_parameters = True
     if not isinstance(act, str) or has_parameters:
         raise ValueError(
-            "must be a function, or the name of an activation without parameters in PyTorch Geometric, such as "
-            f"relu, leaky_relu, elu or tanh, but {act!r} was passed"
+            "must be a function, or an activation without parameters that PyTorch Geometric knows by name, "
+            f"such as relu, leaky_relu, elu or tanh, but {act!r} was passed"
         )
     return act
 

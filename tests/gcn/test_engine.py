@@ -3,9 +3,10 @@ import torch
 import torch_geometric
 from torch.nn.functional import cross_entropy
 
-from deadgcn.gcn import engine
-from deadgcn.gcn.engine import SparseFeatures, Passes
+from deadgcn.gcn import sparse
+from deadgcn.gcn.engine import Passes
 from deadgcn.gcn.model import GCN
+from deadgcn.gcn.sparse import SparseFeatures
 
 SEEDS = (3, 0, 7)
 
@@ -141,7 +142,7 @@ def test_sparse_features_times_each_runs_own_mask():
 
 @pytest.mark.parametrize("block", [100, 1_000])  # 300 nodes: three blocks, and one
 def test_the_transposed_features_by_blocks(block, twin, monkeypatch):
-    monkeypatch.setattr(engine, "BLOCK", block)
+    monkeypatch.setattr(sparse, "BLOCK", block)
     features = SparseFeatures.from_dense(twin.x)
     assert len(features.transposed[0]) == {100: 3, 1_000: 1}[block]
     grad = torch.randn(2, twin.num_nodes, 5, generator=torch.Generator().manual_seed(0))
