@@ -17,6 +17,8 @@ from matplotlib import pyplot as plt
 from matplotlib.colors import LinearSegmentedColormap, LogNorm
 from torch import Tensor
 
+from deadgcn.experiments.tables import Network
+from deadgcn.gcn.neurons import dead_mask
 from deadgcn.plots.style import SHOWN_DPI, picture, show_picture
 
 # Okabe and Ito's palette, with markers for readers who see no colours.
@@ -132,22 +134,21 @@ def plot_projection(
     return ax
 
 
-def draw_layer(network: Callable[..., Any], y: Tensor, *, layer: int, **run: Any) -> tuple[plt.Figure, str]:
+def draw_layer(
+    network: Callable[..., Network], y: Tensor, *, layer: int, **run: Any
+) -> tuple[plt.Figure, str]:
     """Draw one layer of one network, nodes by neurons and in two dimensions: a `draw` for :func:`explore`.
 
-    Args:
-        network: takes the settings that name a run, and returns an object whose `activations` are a list of
-            ``[N, d]``, such as ``functools.partial(tables.network, graph)``.
-        y: classes of the nodes ``[N]``.
-        layer: from 1.
-        run: the settings (``method="ReLU", seed=0, trained=False``).
+    `network` takes the settings of a run (``method="ReLU", seed=0, trained=False``) and returns its
+    :class:`~deadgcn.experiments.tables.Network`, as ``functools.partial(tables.network, graph)`` does. `y`
+    holds the nodes' classes ``[N]``; layers count from 1.
     """
     post = network(**run).activations[layer - 1]  # [N, d]
     fig, (left, right) = plt.subplots(1, 2, figsize=(7, 3.2))
     plot_activations(bin_nodes(post, y), left).set_xlabel("neuron")
     bar = {"label": "activation (mean of a bin)", "extend": "min"}
     fig.colorbar(left.collections[0], ax=left, **bar).minorticks_off()
-    left.set_title(f"{int((post == 0).all(0).sum())} of {post.shape[1]} neurons dead", pad=10)
+    left.set_title(f"{dead_mask(post).sum()} of {post.shape[1]} neurons dead", pad=10)
     plot_projection(*project(post, y), right)
     chosen = run | {"layer": layer}
     fig.suptitle(", ".join(f"{name.replace('_', ' ')} {value}" for name, value in chosen.items()))
@@ -160,17 +161,12 @@ def explore(
 ) -> None:
     """Show a picture, with a control below it for each of the choices that it depends on.
 
-    They are two outputs, because JupyterLab shows an error in place of a widget whose kernel is gone, even
-    where the same output holds a picture. The controls redraw the first output. Without IPython the
-    picture's text is printed.
+    `draw` takes one keyword per choice and returns a figure, and a text for readers who do not see it.
+    `choices` holds the values of each keyword, `first` those to begin with where not the first of each.
+    Raises ValueError for a choice without values, and for a first value that is not among them.
 
-    Args:
-        draw: takes one keyword per choice; returns a figure, and a text for readers who do not see it.
-        choices: the values of each keyword.
-        first: the values to begin with, where not the first of each.
-
-    Raises:
-        ValueError: a choice without values, or a first value that is not among them.
+    Picture and controls are two outputs, because JupyterLab shows an error in place of a widget whose kernel
+    is gone, even where the same output holds a picture. Without IPython only the text is printed.
     """
     begin = {name: next(iter(values), None) for name, values in choices.items()} | first
     for name, value in begin.items():

@@ -17,8 +17,8 @@ from matplotlib import pyplot as plt
 from matplotlib.colors import to_hex
 from PIL import Image
 
-# Okabe and Ito's colour-blind safe palette. The three arms also differ in lightness, for prints in grey.
 SOLID = (0, ())  # offset and dashes, as in all line styles here
+# Okabe and Ito's colour-blind safe palette. The three arms also differ in lightness, for prints in grey.
 METHOD_STYLES = {
     "ReLU": {"color": "#000000", "marker": "o", "linestyle": SOLID},
     "ReLU + pruning": {"color": "#0072B2", "marker": "s", "linestyle": (0, (5, 1.2))},
@@ -143,18 +143,9 @@ def show_picture(png: bytes, alt: str, **options: Any) -> DisplayHandle | None:
 def publish(fig: plt.Figure, name: str, data: pd.DataFrame, alt: str, folder: str | Path) -> None:
     """Save a figure as `<name>.png` and its numbers as `<name>.csv`, show it in the notebook and close it.
 
-    The folder is made if need be. The CSV holds every digit of its floats, and no index.
-
-    Args:
-        fig: the figure, saved at 150 dpi and shown at 100.
-        name: letters, digits, "_" and "-".
-        data: the numbers drawn.
-        alt: a text for readers who do not see the picture.
-        folder: where the two files go.
-
-    Raises:
-        ValueError: another name, or no text.
-        FileExistsError: the folder is a file.
+    The PNG has 150 dpi, the notebook 100, and `alt` is the text for readers who do not see the picture. The
+    CSV holds every digit of its floats, and no index. The folder is made if need be. Raises ValueError for a
+    name of other characters than letters, digits, "_" and "-", and for an empty text.
     """
     if not re.fullmatch(r"[\w-]+", name):
         raise ValueError(f"name must consist of letters, digits, '_' and '-', but {name!r} was passed")

@@ -47,16 +47,6 @@ def test_the_line_of_no_effect(log, at):
     assert ax.lines[0].get_xdata()[0] == at and ax.get_xscale() == ("log" if log else "linear")
 
 
-@pytest.mark.parametrize(("factor", "labels"), [(1, {"0.5", "1", "2"}), (1e9, {"$\\mathdefault{10^{9}}$"})])
-def test_ratios_have_a_few_labelled_ticks(factor, labels):
-    rows = ROWS.assign(high=ROWS["high"] * factor)
-    ax = plot_forest(rows, "line", hue="answer", colors=ANSWER_COLORS, log=True)
-    ax.figure.canvas.draw()
-    low, high = ax.get_xlim()
-    shown = [tick.get_text() for tick in ax.get_xticklabels() if low <= tick.get_position()[0] <= high]
-    assert labels <= set(shown) and len(shown) < 8
-
-
 def test_a_colour_that_is_missing_is_named():
     with pytest.raises(ValueError, match=r"answer.*\['against', 'for'\]"):
         plot_forest(ROWS, "line", hue="answer", colors={"open": "0.5"})
