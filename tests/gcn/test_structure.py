@@ -32,8 +32,8 @@ OF_GRAPHS = ["normalized_dirichlet_energy", "rayleigh_quotient", "distance_to_li
 @pytest.mark.parametrize("name", ["all_measures", *OF_GRAPHS])
 def test_edges_that_make_no_undirected_graph_are_refused_by_every_measure(name):
     measure, x = getattr(smoothing, name), torch.ones(6, 2)
-    with pytest.raises(ValueError, match="edge_index .*both directions"):
+    with pytest.raises(ValueError, match=r"edge_index .*both directions"):
         measure(x, EDGES[:, :3])
     for nodes in (EDGES + 2, EDGES - 1):
-        with pytest.raises(ValueError, match="edge_index .*0 to 5"):
+        with pytest.raises(ValueError, match=r"edge_index .*0 to 5"):
             measure(x, nodes)
