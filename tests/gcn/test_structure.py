@@ -21,11 +21,6 @@ def test_repeated_edges_and_self_loops_count_once():
     assert plain.edge_index.shape == (2, 6)
 
 
-def test_without_edges_every_node_is_a_component():
-    graph = Structure.of(EDGES[:, :0], 3)
-    assert graph.degree.tolist() == [1, 1, 1] and graph.component.tolist() == [0, 1, 2]
-
-
 OF_GRAPHS = ["normalized_dirichlet_energy", "rayleigh_quotient", "distance_to_limit", "mean_average_distance"]
 
 
