@@ -28,8 +28,7 @@ def real_root(name, root):
 
 def test_cora_has_its_published_facts(root):
     graph = load_graph("Cora", real_root("Cora", root))
-    assert graph.x.shape == (2708, 1433)
-    assert set(graph.x.unique().tolist()) == {0.0, 1.0}
+    assert graph.x.shape == (2708, 1433) and set(graph.x.unique().tolist()) == {0.0, 1.0}
     assert graph.x.sum(1).mean().item() == pytest.approx(18.17, abs=0.005)
     assert graph.edge_index.shape == (2, 10_556)
     assert graph.y.bincount().tolist() == [351, 217, 418, 818, 426, 298, 180]
@@ -65,25 +64,22 @@ def test_unknown_names_are_refused(function, name):
         function(name)
 
 
-def test_auto_is_a_name_only_where_it_is_asked_for():
+def test_auto_sizes_and_seeds_are_refused_where_they_mean_nothing(root):
     check_name("auto", auto=True)
-    for function in (check_name, load_graph):
-        with pytest.raises(ValueError, match="'auto'"):
-            function("auto")
+    for refused in (
+        lambda: check_name("auto"),
+        lambda: load_graph("auto", root),
+        lambda: load_graph("Cora", root, num_nodes=2708),
+        lambda: load_graph("Cora", root, seed=1),
+    ):
+        with pytest.raises(ValueError, match="SyntheticCora"):
+            refused()
 
 
-@pytest.mark.parametrize("settings", [{"num_nodes": 2708}, {"seed": 1}])
-def test_real_graphs_have_no_size_or_seed(settings, root):
-    with pytest.raises(ValueError, match="SyntheticCora"):
-        load_graph("Cora", root, **settings)
-
-
-def test_twin_is_loaded_by_name_size_and_seed(root):
-    graph = load_graph("SyntheticCora", root, num_nodes=300)
-    other = load_graph("SyntheticCora", root, num_nodes=300, seed=1)
-    assert graph.num_nodes == 300
-    assert not graph.x.equal(other.x)
-    assert load_graph("SyntheticCora").num_nodes == 2708
+def test_twin_is_loaded_by_name_size_and_seed_without_files(root):
+    graph, other = (load_graph("SyntheticCora", root, num_nodes=300, seed=seed) for seed in (0, 1))
+    assert graph.num_nodes == 300 and not graph.x.equal(other.x)
+    assert load_graph("SyntheticCora", root).num_nodes == 2708
     assert not root.exists()
 
 

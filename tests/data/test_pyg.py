@@ -30,40 +30,36 @@ def write_webkb(root, *, first=0, y=(0, 0, 0, 1, 1, 1), edges=EDGES, parts=(0, 1
         np.savez(raw / f"cornell_split_0.6_0.2_{i}.npz", **{key: mask * 1 for key, mask in masks.items()})
 
 
-@pytest.fixture
-def webkb(root):
+def test_files_are_read_as_pyg_reads_them_with_both_directions_and_the_first_split(root):
     write_webkb(root)
-    return root
-
-
-def test_files_are_read_as_pyg_reads_them_with_both_directions_and_the_first_split(webkb):
-    graph = load_graph(NAME, webkb)
-    theirs = torch_geometric.datasets.WebKB(str(webkb / NAME), "Cornell")[0]
+    graph = load_graph(NAME, root)
+    theirs = torch_geometric.datasets.WebKB(str(root / NAME), "Cornell")[0]
     assert torch.equal(graph.x, theirs.x) and torch.equal(graph.y, theirs.y)
     assert graph.x.tolist()[5] == [1, 1, 1] and graph.y.tolist() == [0, 0, 0, 1, 1, 1]
     assert theirs.num_edges == 5 and graph.num_edges == 10 and is_undirected(graph.edge_index)
     assert graph.train_mask.tolist() == [True, False, False] * 2 and graph.val_mask.dim() == 1
 
 
-def test_files_are_recorded_at_first_and_checked_ever_after(webkb, monkeypatch):
-    assert resolve_dataset(NAME, webkb) == NAME
-    lines = (webkb / NAME / "SHA256SUMS").read_text().splitlines()
-    edges = webkb / NAME / "cornell" / "raw" / "out1_graph_edges.txt"
+def test_files_are_recorded_at_first_and_checked_ever_after(root, monkeypatch):
+    write_webkb(root)
+    assert resolve_dataset(NAME, root) == NAME
+    lines = (root / NAME / "SHA256SUMS").read_text().splitlines()
+    edges = root / NAME / "cornell" / "raw" / "out1_graph_edges.txt"
     assert f"{hashlib.sha256(edges.read_bytes()).hexdigest()}  cornell/raw/out1_graph_edges.txt" in lines
-    load_graph(NAME, webkb)
-    (extra := webkb / NAME / "new.pt").write_bytes(b"")
+    load_graph(NAME, root)
+    (extra := root / NAME / "new.pt").write_bytes(b"")
     with pytest.raises(DataError, match=r"new.pt .*\(no file\)"):
-        resolve_dataset(NAME, webkb)
+        resolve_dataset(NAME, root)
     extra.unlink()
-    (processed,) = (webkb / NAME).rglob("data.pt")
+    (processed,) = (root / NAME).rglob("data.pt")
     processed.write_bytes(processed.read_bytes()[:-1] + b"x")
     monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("it was opened"))
     for function in (resolve_dataset, load_graph):
         with pytest.raises(DataError, match=r"data.pt"):
-            function(NAME, webkb)
+            function(NAME, root)
     processed.unlink()
     with pytest.raises(DataError, match=r"data.pt .*\(no file\)"):
-        resolve_dataset(NAME, webkb)
+        resolve_dataset(NAME, root)
 
 
 def test_without_files_and_network_it_says_so_and_leaves_nothing(root, monkeypatch):
@@ -74,10 +70,7 @@ def test_without_files_and_network_it_says_so_and_leaves_nothing(root, monkeypat
     with pytest.raises(DataUnavailableError, match="no network here"):
         resolve_dataset("Actor", root)
     assert list(root.iterdir()) == []
-
-
-def test_a_name_that_the_class_does_not_know_is_refused(root):
-    with pytest.raises(DataError, match="WebKB-Oxford"):
+    with pytest.raises(DataError, match="WebKB-Oxford"):  # a name that the class does not know
         resolve_dataset("WebKB-Oxford", root)
 
 

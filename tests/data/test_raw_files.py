@@ -77,28 +77,20 @@ def test_all_files_are_downloaded_once_and_nothing_is_printed(server, root, raw,
     assert resolve_dataset("auto", root / "empty") == "SyntheticCora"
 
 
-def test_shared_copies_are_preferred_to_downloads(server, tmp_path, root, raw):
-    shared = shutil.copytree(server, tmp_path / "shared" / "Cora" / "raw")
-    for name in CORA:
-        (server / name).write_text("altered")
-    assert resolve_dataset("Cora", root) == "Cora"
-    assert contents(raw) == contents(shared)
-
-
-def test_only_missing_files_are_downloaded(server, root, raw):
-    expected = contents(shutil.copytree(server, raw))
-    (raw / "ind.cora.y").unlink()
-    for name in set(CORA) - {"ind.cora.y"}:
-        (server / name).unlink()
+def test_own_files_come_first_then_shared_copies_then_downloads(server, tmp_path, root, raw):
+    expected, shared = contents(server), tmp_path / "shared" / "Cora" / "raw"
+    for folder, names in ((raw, CORA[:3]), (shared, CORA[3:6])):
+        folder.mkdir(parents=True)
+        for name in names:
+            (server / name).rename(folder / name)
+            (server / name).write_text("altered")
     assert resolve_dataset("Cora", root) == "Cora"
     assert contents(raw) == expected
 
 
 def test_an_unavailable_file_is_named_with_its_checksum(root):
-    with pytest.raises(DataUnavailableError) as caught:
+    with pytest.raises(DataUnavailableError, match=rf"ind\.cora\.x .*{data.SHA256['ind.cora.x']}"):
         load_graph("Cora", root)
-    for part in (str(root / "Cora" / "raw" / "ind.cora.x"), data.SHA256["ind.cora.x"]):
-        assert part in str(caught.value)
 
 
 def test_an_interrupted_download_leaves_no_part_of_the_file(server, root, raw):
@@ -127,20 +119,14 @@ def test_a_damaged_file_is_an_error_even_for_auto(name, place, content, server, 
     assert not isinstance(caught.value, DataUnavailableError)
     for part in (data.SHA256["ind.cora.tx"], sha256(content), str(raw / "ind.cora.tx")):
         assert part in str(caught.value)
-    if place == "own":  # the user's file is kept
-        assert (raw / "ind.cora.tx").read_bytes() == content
-    else:
-        assert list(contents(raw)) == ["ind.cora.x"]
+    assert contents(raw).get("ind.cora.tx") == (content if place == "own" else None)  # the user's is kept
 
 
-class Touch:
-    """Unpickling one of these creates a file."""
-
-    def __init__(self, path):
-        self.path = path
+class Touch(str):
+    """Unpickling one of these creates the file of that name."""
 
     def __reduce__(self):
-        return Path.touch, (self.path,)
+        return Path.touch, (Path(self),)
 
 
 @pytest.mark.parametrize("part", data.RAW_PARTS)
