@@ -9,7 +9,7 @@ import torch
 from gcn.oracle import literal_measures
 from torch.nn.functional import one_hot
 
-from deadgcn.gcn.smoothing import all_measures, effective_rank
+from deadgcn.gcn.smoothing import all_measures
 
 TABLE = Path(__file__).parents[2] / "results" / "Cora" / "calibration.csv"
 RANK_ONE = {"stable_rank": 1, "effective_rank": 1, "rank_one_distance": 0}
@@ -21,16 +21,6 @@ def degree(cora):
     """With self-loops, ``[N, 1]``."""
     assert not cora.has_self_loops() and not cora.has_isolated_nodes()
     return cora.edge_index[0].bincount()[:, None].double() + 1
-
-
-@pytest.fixture(scope="module")
-def component(cora):
-    """Number of each node's component ``[N]``, found by letting the smallest number spread."""
-    number, before = torch.arange(cora.num_nodes), None
-    while before is None or not torch.equal(number, before):
-        before = number
-        number = before.scatter_reduce(0, cora.edge_index[0], before[cora.edge_index[1]], "amin")
-    return number.unique(return_inverse=True)[1]
 
 
 def normal(*shape):
@@ -71,13 +61,6 @@ def test_the_papers_measures_do_not_see_the_limit(cora, degree):
     to_mean = {"relative_distance_to_mean": math.sqrt(1 - share)}
     measured = check(cora, degree.sqrt() * normal(8), **to_mean, **AT_LIMIT, **RANK_ONE)
     assert measured["relative_distance_to_mean"] > 0.3 and measured["dirichlet_energy"] > 1
-
-
-def test_the_limit_of_each_component_is_as_smooth_but_not_of_rank_one(cora, degree, component):
-    vectors, mass = normal(78, 8), torch.zeros(78).double().index_add(0, component, degree[:, 0])
-    rank = effective_rank(mass.sqrt()[:, None] * vectors).item()  # 78 orthogonal directions
-    measured = check(cora, degree.sqrt() * vectors[component], effective_rank=rank, **AT_LIMIT)
-    assert measured["rank_one_distance"] > 0.1
 
 
 def test_of_rank_one_though_neighbours_differ_as_much_as_they_can(cora):
