@@ -7,7 +7,6 @@ from gcn.oracle import gradient_norms, network, pyg_network
 
 from deadgcn.gcn.engine import Passes
 from deadgcn.gcn.records import LAYER_COLUMNS, accuracy, measure
-from deadgcn.gcn.smoothing import all_measures
 
 SMOOTHING = LAYER_COLUMNS[:-3]  # the others are dead_fraction, zero_fraction and gradient_norm
 SIZES = ("dirichlet_energy", "distance_to_mean", "norm", "normalized_dirichlet_energy")
@@ -44,25 +43,6 @@ def test_a_dead_layer_lets_no_gradient_through(twin, twin_adj):
     assert (layers["gradient_norm"][[0, 2]] > 0).all()
     missing = {name: np.isnan(layers[name][1]).tolist() for name in SMOOTHING}
     assert missing == {name: [False, name not in SIZES, False, False] for name in SMOOTHING}
-
-
-@pytest.mark.parametrize("options", [{}, {"bias": False}, {"num_layers": 0}], ids=str)
-def test_measures_are_those_of_the_models_activations(options, twin, twin_adj):
-    model = network(twin, **options)
-    measured = measure(Passes(model, twin.x, twin_adj), twin, 0.9)
-    logits, activations = model(twin.x, twin_adj)
-    correct = (logits.argmax(-1) == twin.y).double()
-    for name, mask in (("val_acc", twin.val_mask), ("test_acc", twin.test_mask)):
-        assert measured[name].tolist() == pytest.approx(correct[:, mask].mean(1).tolist(), abs=1e-6)
-    assert tuple(measured["layers"]) == LAYER_COLUMNS
-    assert {values.shape for values in measured["layers"].values()} == {(3, model.num_layers)}
-    for layer, post in enumerate(activations):
-        found = {name: values[:, layer] for name, values in measured["layers"].items()}
-        for name, values in all_measures(post, twin.edge_index).items():
-            assert np.array_equal(found[name], values.numpy(), equal_nan=True), name
-        zeros = (post == 0).double()  # [R, N, d]
-        np.testing.assert_allclose(found["zero_fraction"], zeros.mean((1, 2)))
-        np.testing.assert_allclose(found["dead_fraction"], (zeros.mean(1) >= 0.9).double().mean(1))
 
 
 def test_measuring_leaves_dropout_out_and_draws_nothing(twin, twin_adj):
