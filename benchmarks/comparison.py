@@ -43,8 +43,8 @@ def measure(cells: dict[int, Cell] = CELLS, dataset: str = "Cora") -> dict[str, 
     rows = []
     with joblib.Parallel(n_jobs=CORES, batch_size=1) as workers:
         for num_layers, cell in cells.items():
-            for method in ARMS:
-                arm = {"num_layers": num_layers, "dataset": dataset, **dg.METHODS[method]}
+            for method, settings in ARMS.items():
+                arm = {"num_layers": num_layers, "dataset": dataset, **settings}
                 _round(workers, cell._replace(epochs=4, loop_epochs=4), arm, 0)  # warm-up
                 for repetition in range(cell.repetitions):
                     for row in _round(workers, cell, arm, repetition):

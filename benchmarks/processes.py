@@ -16,7 +16,7 @@ from torch_geometric.data import Data
 import deadgcn as dg
 
 CORES = joblib.cpu_count()
-ARMS = ("ReLU", "ReLU + pruning")  # the arms that differ in the work to be done
+ARMS = {"ReLU": {}, "ReLU + pruning": {"strip": True}}  # LeakyReLU does the work of ReLU
 
 
 @functools.cache

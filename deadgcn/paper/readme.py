@@ -11,13 +11,14 @@ import pandas as pd
 
 from deadgcn.config import PROJECT
 
+GRAPHS = ("Cora", "CiteSeer")
 VERDICTS = {"Cora": "Cora", "Cora, more seeds": "profiles/full/Cora", "CiteSeer": "CiteSeer"}
 
 
 def results(root: Path) -> str:
     """Test accuracy and dead fraction of the best models, mean ± standard deviation over runs."""
     rows = []
-    for graph in ("Cora", "CiteSeer"):
+    for graph in GRAPHS:
         runs = pd.read_csv(root / "results" / graph / "pruning_runs.csv").groupby(["num_layers", "method"])
         mean, std = runs.mean(numeric_only=True), runs.std(numeric_only=True)
         for depth in (10, 20, 30):
