@@ -23,6 +23,8 @@ import PIL.Image
 from math_core import LatexToMathML
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
+from deadgcn.config import PROJECT
+
 TEMPLATE = Path(__file__).with_name("report.html.j2")
 REFERENCES = Path(__file__).with_name("references.csv")
 LINKED = "Cora"  # the data set in the links of the notebook's source
@@ -36,7 +38,7 @@ def render(path: Path, suffix: str = "") -> str:
 
     The page belongs in the folder above the notebook's. Its title is the notebook's first heading, followed
     by `suffix`. The numbers are the `application/json` output of the cell tagged `numbers`: a flat mapping,
-    with the data set's name as `dataset` and the folder of its figures as `figures`.
+    with the data set's name as `dataset` and the folder of its figures as `figures`, seen from PROJECT.
 
     Raises:
         ValueError: the text names a number or a source that does not exist.
@@ -52,7 +54,7 @@ def render(path: Path, suffix: str = "") -> str:
     _cite(cells)
     text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
     title = re.search(r"^#+ +(.+?)\s*$", text, flags=re.M)
-    renderer = _Renderer(numbers.get("dataset", LINKED), Path(numbers.get("figures", "")), path)
+    renderer = _Renderer(numbers.get("dataset", LINKED), PROJECT / numbers.get("figures", ""), path)
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         title=(title[1] if title else path.stem) + suffix,
