@@ -30,7 +30,6 @@ from deadgcn.gcn.training import use_one_thread
 METHODS = {False: "PyG, two convolutions", True: "PyG, with our head"}
 OWN_SOURCE = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
 IGNORED = {"method", "num_layers", "act", "negative_slope"}
-SLOWNESS = 10  # relative to our networks, which run side by side
 
 
 def run_reference(
@@ -46,7 +45,7 @@ def run_reference(
     check_runs(configs, n_jobs)
     keys = {config: _key(config, head) for config in configs}
     work, chunks = partial(_train_each, head=head), [[config] for config in keys]
-    rows = run_chunks(work, chunks, keys, n_jobs, cache, slowness=SLOWNESS)
+    rows = run_chunks(work, chunks, keys, n_jobs, cache)
     method = {"method": METHODS[head], "num_layers": 2}
     runs = [{"dataset": c.dataset, **method, "seed": c.seed, **rows[c]} for c in configs]
     return pd.DataFrame(runs).astype(EPOCH_TYPES)

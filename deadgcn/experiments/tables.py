@@ -90,8 +90,7 @@ class Tables:
     def save_checkpoints(self, folder: str | Path) -> list[Path]:
         """Write each run's best state as a ``.pth`` file and return the paths, in the order of ``runs``.
 
-        A run without a best state, which diverged at once, gets no file. Names consist of method, depth, seed
-        and a digest of all settings. Files hold tensors only, under the parameter names of
+        A run that diverged at once gets no file. Files hold tensors only, under the parameter names of
         ``torch_geometric.nn.GCN(..., jk="last")``.
         """
         paths = []
@@ -103,15 +102,10 @@ class Tables:
         return paths
 
     def network(self, graph: Data, trained: bool = True, **run: Any) -> Network:
-        """Rebuild the network of one run and apply it to a graph.
+        """Rebuild the network of one run, in its best or its initial state, and apply it to the graph.
 
-        Args:
-            graph: the data set's, from :func:`deadgcn.load_graph` or a study's.
-            trained: in its best state; False for its initial one.
-            run: settings that identify the run (``method="ReLU", num_layers=10, seed=0``).
-
-        Raises:
-            ValueError: no run or several have these settings, or the run has no best state.
+        ``run`` holds settings that identify the run (``method="ReLU", num_layers=10, seed=0``). Raises
+        ``ValueError`` if no run or several have them, or the run has no best state.
         """
         fits = [all(getattr(config, name) == value for name, value in run.items()) for config in self.configs]
         if sum(fits) != 1:
@@ -128,10 +122,9 @@ class Tables:
 
 
 def load_checkpoint(path: str | Path) -> dict[str, Tensor]:
-    """Load what :meth:`Tables.save_checkpoints` wrote. Raises ValueError for a damaged file.
+    """Load what :meth:`Tables.save_checkpoints` wrote; ValueError for a damaged file.
 
-    Only tensors are unpickled, and only after the checksums in the file, which ``torch.load`` ignores, have
-    matched.
+    Only tensors are unpickled, after a check of the file's checksums, which ``torch.load`` ignores.
     """
     content = io.BytesIO(Path(path).read_bytes())
     try:
