@@ -2,7 +2,6 @@
 
 import itertools
 import json
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -34,7 +33,7 @@ def grid(methods: Iterable[str] | Mapping[str, Mapping[str, Any]], **axes: Any) 
         axes: fields of :class:`Config`; a list, range or array gives one config per entry.
 
     Raises:
-        ValueError: an unknown method, an empty axis, or a combination that occurs twice.
+        ValueError: an unknown method, or nothing to combine.
 
     >>> [(c.method, c.num_layers, c.seed) for c in grid(["ReLU"], num_layers=[0, 5], seed=range(2))]
     [('ReLU', 0, 0), ('ReLU', 0, 1), ('ReLU', 5, 0), ('ReLU', 5, 1)]
@@ -44,16 +43,14 @@ def grid(methods: Iterable[str] | Mapping[str, Mapping[str, Any]], **axes: Any) 
         if unknown := [name for name in methods if name not in METHODS]:
             raise ValueError(f"method must be one of {list(METHODS)}, but {unknown[0]!r} was passed")
         methods = {name: METHODS[name] for name in methods}
-    values = {name: _as_list(value) for name, value in axes.items()}
-    for name, entries in {"methods": methods, **values}.items():
-        if len(entries) == 0:
-            raise ValueError(f"{name} must have at least one entry, but an empty one was passed")
+    points = itertools.product(methods, *map(_as_list, axes.values()))
     configs = [
-        Config(method=label, **{**dict(zip(values, point, strict=True)), **settings})
-        for label, settings in methods.items()
-        for point in itertools.product(*values.values())
+        Config(method=m, **{**dict(zip(axes, point, strict=True)), **methods[m]}) for m, *point in points
     ]
-    _refuse_duplicates(configs)
+    if not configs:
+        raise ValueError(
+            f"methods and axes must have at least one entry each, but {methods}, {axes} was passed"
+        )
     return configs
 
 
@@ -67,7 +64,7 @@ def run_grid(
     """Train every config that is not in the cache and return the tables of all, in the configs' order.
 
     Args:
-        configs: from :func:`grid`, or a list of your own.
+        configs: from :func:`grid`, or a list of your own; no run may occur twice.
         n_jobs: number of worker processes of one thread each; -1 is one per core. Unused on CUDA.
         cache: folder for finished runs (relative to the project), or None. A run is identified by its
             settings, torch's version, the kind of device and the text of ``config.py``, ``data/`` and
@@ -78,11 +75,9 @@ def run_grid(
 
     Raises:
         ValueError: settings that cannot be trained.
-        ConnectionError: no Dask scheduler, or one without workers.
+        OSError: no Dask scheduler, or one without workers.
         ImportError: `scheduler` without ``deadgcn[cluster]``.
     """
-    configs = list(configs)
-    _refuse_duplicates(configs)
     check_runs(configs, n_jobs, scheduler)
     kind = resolve_device(device).type
     runs = [config.model_copy(update={"method": "-"}) for config in configs]  # a label changes no number
@@ -106,9 +101,3 @@ def _key(run: Config, kind: str) -> str | None:
 
 def _as_list(value: Any) -> list:
     return list(value) if isinstance(value, Iterable) and not isinstance(value, str) else [value]
-
-
-def _refuse_duplicates(configs: Sequence[Config]) -> None:
-    if twice := [config for config, count in Counter(configs).items() if count > 1]:
-        run = f"{twice[0].method!r} with num_layers={twice[0].num_layers} and seed={twice[0].seed}"
-        raise ValueError(f"every run must occur once, but {run} was passed twice")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
 from torch_geometric.data import Data
 
 from deadgcn.config import PROJECT, Config
@@ -68,9 +69,13 @@ def open_study(
     check_runs([Config(**shared)], n_jobs, scheduler)
     use_one_thread()  # so that what a notebook computes itself is rounded as in training
     graph = load_graph(dataset)
-    folders = [PROJECT / output_dir / kind / dataset for kind in ("figures", "results")]
-    for folder in folders:
-        folder.mkdir(parents=True, exist_ok=True)
-    classes = [graph.y[mask].bincount() for mask in (graph.test_mask, graph.val_mask)]
-    majorities = [counts.max().item() / counts.sum().item() for counts in classes]
-    return Study(dataset, graph, *folders, shared, int(graph.y.max()) + 1, *majorities, n_jobs, scheduler)
+    figures, results = (PROJECT / output_dir / kind / dataset for kind in ("figures", "results"))
+    figures.mkdir(parents=True, exist_ok=True)
+    results.mkdir(parents=True, exist_ok=True)
+    num_classes = int(graph.y.max()) + 1
+    majorities = [_majority(graph.y[mask]) for mask in (graph.test_mask, graph.val_mask)]
+    return Study(dataset, graph, figures, results, shared, num_classes, *majorities, n_jobs, scheduler)
+
+
+def _majority(y: Tensor) -> float:
+    return y.bincount().max().item() / len(y)

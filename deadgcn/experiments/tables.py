@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -23,6 +22,7 @@ from deadgcn.gcn.model import GCN
 from deadgcn.gcn.training import use_one_thread
 
 KEY_COLUMNS = ("dataset", "method", "num_layers", "seed")
+STAGES = ("init", "best", "last")
 IMPLIED_BY_METHOD = ("act", "strip")  # what the three arms differ in: their label says it already
 EPOCH_TYPES = {"best_epoch": "Int64", "diverged_epoch": "Int64"}  # whole numbers, some of them missing
 
@@ -50,7 +50,7 @@ class Tables:
         layers: one row per run, stage (``init``, ``best``, ``last``) and layer (from 1): the measures in
             :data:`deadgcn.gcn.records.LAYER_COLUMNS`.
         configs: the runs' settings, in the order of ``runs``.
-        states: the runs' best parameters, under PyTorch Geometric's names.
+        states: the runs' best parameters, under PyTorch Geometric's names; NaN if a run diverged at once.
     """
 
     runs: pd.DataFrame
@@ -64,23 +64,26 @@ class Tables:
         """Build the tables from what :func:`deadgcn.gcn.training.train` returned for each config."""
         varied = [n for n in Config.model_fields if len({getattr(c, n) for c in configs}) > 1]
         columns = dict.fromkeys([*KEY_COLUMNS, *(name for name in varied if name not in IMPLIED_BY_METHOD)])
-        keys = [{name: getattr(config, name) for name in columns} for config in configs]
-        pairs = list(zip(keys, results, strict=True))
-        return cls(
-            pd.DataFrame([key | result["run"] for key, result in pairs]).astype(EPOCH_TYPES),
-            pd.concat([_epoch_rows(key, result["epochs"]) for key, result in pairs], ignore_index=True),
-            pd.concat([_layer_rows(key, result["layers"]) for key, result in pairs], ignore_index=True),
-            list(configs),
-            [result["best_state"] for result in results],
+        runs, epochs, layers = [], [], []
+        for config, result in zip(configs, results, strict=True):
+            key = {name: getattr(config, name) for name in columns}
+            runs.append(key | result["run"])
+            epochs.append(pd.DataFrame({**key, "epoch": range(config.epochs), **result["epochs"]}))
+            for stage in STAGES:
+                measures = {name: values for (s, name), values in result["layers"].items() if s == stage}
+                numbers = range(1, config.num_layers + 1)
+                layers.append(pd.DataFrame({**key, "stage": stage, "layer": numbers, **measures}))
+        tables = (
+            pd.DataFrame(runs).astype(EPOCH_TYPES),
+            *(pd.concat(t, ignore_index=True) for t in (epochs, layers)),
         )
+        return cls(*tables, list(configs), [result["best_state"] for result in results])
 
     def save(self, folder: str | Path, prefix: str) -> None:
         """Write ``<prefix>_runs.csv``, ``<prefix>_epochs.csv.gz`` and ``<prefix>_layers.csv.gz``.
 
         The compressed tables, which have many rows, hold seven digits. The same runs give the same bytes.
         """
-        if not re.fullmatch(r"[A-Za-z0-9_-]+", prefix):
-            raise ValueError(f"prefix must be made of letters, digits, - and _, but {prefix!r} was passed")
         runs = self.runs.to_csv(index=False, lineterminator="\n")
         write(Path(folder, f"{prefix}_runs.csv"), runs.encode())
         for name in ("epochs", "layers"):
@@ -90,32 +93,31 @@ class Tables:
     def save_checkpoints(self, folder: str | Path) -> list[Path]:
         """Write each run's best state as a ``.pth`` file and return the paths, in the order of ``runs``.
 
-        A run that diverged at once gets no file. Files hold tensors only, under the parameter names of
-        ``torch_geometric.nn.GCN(..., jk="last")``.
+        Files hold tensors only, under the parameter names of ``torch_geometric.nn.GCN(..., jk="last")``. A
+        digest of all settings is part of their names.
         """
         paths = []
-        for config, state, epoch in zip(self.configs, self.states, self.runs["best_epoch"], strict=True):
-            if not pd.isna(epoch):
-                paths.append(Path(folder, checkpoint_name(config)))
-                torch.save(state, buffer := io.BytesIO())
-                write(paths[-1], buffer.getvalue())
+        for config, state in zip(self.configs, self.states, strict=True):
+            label = re.sub(r"[^A-Za-z0-9.]+", "-", config.method).strip("-")
+            digest = hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:8]
+            name = f"{label}_{config.num_layers}-layers_seed-{config.seed}_{digest}.pth"
+            torch.save(state, buffer := io.BytesIO())
+            write(Path(folder, name), buffer.getvalue())
+            paths.append(Path(folder, name))
         return paths
 
     def network(self, graph: Data, trained: bool = True, **run: Any) -> Network:
         """Rebuild the network of one run, in its best or its initial state, and apply it to the graph.
 
         ``run`` holds settings that identify the run (``method="ReLU", num_layers=10, seed=0``). Raises
-        ``ValueError`` if no run or several have them, or the run has no best state.
+        ``ValueError`` if no run or several have them.
         """
         fits = [all(getattr(config, name) == value for name, value in run.items()) for config in self.configs]
         if sum(fits) != 1:
             raise ValueError(f"run must identify one run, but {run} fits {sum(fits)} of {len(fits)}")
         place = fits.index(True)
-        if trained and pd.isna(self.runs["best_epoch"][place]):
-            raise ValueError(f"the run {run} diverged before it had a best state; trained=False is possible")
         use_one_thread()  # as training does: sums are rounded alike, and what is exactly 0 there is 0 here
-        state = self.states[place] if trained else None
-        model, x, adj = rebuild(self.configs[place], state, graph)
+        model, x, adj = rebuild(self.configs[place], self.states[place] if trained else None, graph)
         with torch.no_grad():
             logits, activations = model(x, adj)
         return Network(model, x, adj, logits[0], [post[0] for post in activations])
@@ -134,23 +136,3 @@ def load_checkpoint(path: str | Path) -> dict[str, Tensor]:
         return torch.load(content, weights_only=True)
     except Exception as error:  # zipfile and torch.load can raise almost anything on a corrupt file
         raise ValueError(f"{path} is not an intact checkpoint: {error}") from error
-
-
-def checkpoint_name(config: Config) -> str:
-    """File name of one run's checkpoint, such as ``ReLU-pruning_10-layers_seed-0_1a2b3c4d.pth``."""
-    label = re.sub(r"[^A-Za-z0-9.]+", "-", config.method).strip("-")
-    digest = hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:8]
-    return f"{label}_{config.num_layers}-layers_seed-{config.seed}_{digest}.pth"
-
-
-def _epoch_rows(key: dict, columns: dict[str, np.ndarray]) -> pd.DataFrame:
-    return pd.DataFrame({**key, "epoch": range(len(columns["train_loss"])), **columns})
-
-
-def _layer_rows(key: dict, measures: dict[tuple[str, str], np.ndarray]) -> pd.DataFrame:
-    tables = []
-    for stage in dict.fromkeys(stage for stage, _ in measures):
-        columns = {name: values for (s, name), values in measures.items() if s == stage}
-        layers = range(1, 1 + len(columns["norm"]))
-        tables.append(pd.DataFrame({**key, "stage": stage, "layer": layers, **columns}))
-    return pd.concat(tables, ignore_index=True)
