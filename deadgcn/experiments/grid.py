@@ -78,7 +78,7 @@ def run_grid(
         OSError: no Dask scheduler, or one without workers.
         ImportError: `scheduler` without ``deadgcn[cluster]``.
     """
-    check_runs(configs, n_jobs, scheduler)
+    check_runs(configs, n_jobs)
     kind = resolve_device(device).type
     runs = [config.model_copy(update={"method": "-"}) for config in configs]  # a label changes no number
     chunks: dict[tuple, list[Config]] = {}

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import platform
 import sys
 import threading
 import time
@@ -23,14 +22,14 @@ from deadgcn.experiments.cache import load, store
 WORTH_A_PROCESS = 15_000  # layers x runs x epochs, seconds of work: below this, starting workers costs more
 CONNECT_SECONDS = 10  # how long to wait for a Dask scheduler
 WORKER_SECONDS = 300  # how long to wait for a Dask worker: a batch system may take minutes to start one
-PACKAGE = Path(__file__).parents[1]
+PACKAGE = PROJECT / "deadgcn"
 FILES = [PACKAGE / "config.py", *sorted(PACKAGE.glob("data/*.py")), *sorted(PACKAGE.glob("gcn/*.py"))]
 # Read on import, like the code itself, so that an edit counts from the next kernel on.
 SOURCES = hashlib.sha256(b"\0".join(path.read_bytes() for path in FILES)).hexdigest()
 
 
-def check_runs(configs: Sequence[Config], n_jobs: int, scheduler: str | None = None) -> None:
-    """Raise ValueError for what cannot be trained; obtain and check raw files once, before any worker."""
+def check_runs(configs: Sequence[Config], n_jobs: int) -> None:
+    """Raise ValueError for what cannot be trained; obtain raw files once, before there are workers."""
     if not configs:
         raise ValueError("configs must have at least one entry, but an empty list was passed")
     config, count = Counter(configs).most_common(1)[0]
@@ -39,10 +38,6 @@ def check_runs(configs: Sequence[Config], n_jobs: int, scheduler: str | None = N
         raise ValueError(f"every run must occur once, but {run} was passed {count} times")
     if type(n_jobs) is not int or n_jobs == 0:
         raise ValueError(f"n_jobs must be a positive number, or -1 for all cores, but {n_jobs!r} was passed")
-    if scheduler and not str(scheduler).startswith(("tcp://", "tls://")):
-        raise ValueError(
-            f"scheduler must be an address such as tcp://host:8786, but {scheduler!r} was passed"
-        )
     for dataset in {config.dataset for config in configs}:
         resolve_dataset(dataset)
 
@@ -57,11 +52,8 @@ def run_chunks(
 ) -> dict[Config, dict]:
     """Return each config's result: from the cache, or computed, and stored as soon as its chunk is done.
 
-    Args:
-        work: computes the results of one chunk.
-        chunks: configs to be computed together.
-        keys: what the cache knows each config by; None is never cached.
-        n_jobs, cache, scheduler: as for :func:`deadgcn.run_grid`.
+    `work` computes the results of one chunk of configs; `keys` are what the cache knows each config by (None
+    is never cached). The rest is as for :func:`deadgcn.run_grid`.
     """
     keys = {config: key for config, key in keys.items() if key and cache is not None}
     stored = {config: load(PROJECT / cache, key) for config, key in keys.items()}
@@ -98,10 +90,8 @@ def _compute(work: Callable, chunks: list, n_jobs: int, scheduler: str | None) -
 
 
 def _compute_on_cluster(address: str, task: Callable, chunks: list) -> Iterator[tuple[int, list]]:
-    try:
-        from distributed import Client, wait
-    except ImportError as error:
-        raise ImportError("a Dask scheduler needs: pip install 'deadgcn[cluster]'") from error
+    from distributed import Client, wait  # an optional dependency
+
     with Client(address, timeout=CONNECT_SECONDS) as client:
         client.wait_for_workers(1, timeout=WORKER_SECONDS)
         pending = client.map(task, range(len(chunks)), chunks, pure=False)
@@ -119,8 +109,8 @@ def _run_task(
 ) -> tuple[int, list]:
     if versions != (SOURCES, torch.__version__):
         raise RuntimeError(
-            f"a worker on {platform.node()} has other source files of deadgcn, or another torch, than this "
-            "session: update the worker, or restart the kernel if you edited the files"
+            "a worker has other source files of deadgcn, or another torch, than this session: "
+            "restart the kernel if you edited the files, or update the cluster"
         )
     return number, work(chunk)
 

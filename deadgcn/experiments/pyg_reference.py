@@ -5,14 +5,13 @@ and dropout after every convolution, and a linear head; with `head`, PyTorch Geo
 """
 
 import hashlib
-import json
 import math
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
 import torch
+import torch_geometric
 from torch import Tensor
 from torch.nn import functional as F
 from torch_geometric.data import Data
@@ -26,7 +25,6 @@ from deadgcn.experiments.tables import EPOCH_TYPES
 from deadgcn.gcn.training import use_one_thread
 
 METHODS = {False: "PyG, two convolutions", True: "PyG, with our head"}
-IGNORED = {"method", "num_layers", "act", "negative_slope"}
 SOURCE = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
 
 
@@ -42,12 +40,11 @@ def run_reference(
         return [train_reference(config, load_graph(config.dataset), head) for config in chunk]
 
     check_runs(configs, n_jobs)
-    made_by = {name: version(name) for name in ("torch", "torch-geometric")}
-    made_by |= {"head": head, "sources": [SOURCES, SOURCE]}
-    keys = {c: json.dumps(c.model_dump(mode="json", exclude=IGNORED) | made_by) for c in configs}
+    made_by = head, torch.__version__, torch_geometric.__version__, SOURCES, SOURCE
+    keys = {config: f"{config.model_dump_json()} {made_by}" for config in configs}
     rows = run_chunks(work, [[config] for config in configs], keys, n_jobs, cache)
-    method = {"method": METHODS[head], "num_layers": 2}
-    runs = [{"dataset": c.dataset, **method, "seed": c.seed, **rows[c]} for c in configs]
+    columns = {"method": METHODS[head], "num_layers": 2}
+    runs = [{"dataset": c.dataset, **columns, "seed": c.seed, **rows[c]} for c in configs]
     return pd.DataFrame(runs).astype(EPOCH_TYPES)
 
 
@@ -70,12 +67,9 @@ def train_reference(config: Config, graph: Data, head: bool = False) -> dict[str
     diverged = [epoch for epoch, acc in enumerate(accs) if math.isnan(acc["val_acc"])]
     counted = [epoch for epoch in range(config.epochs) if config.counts(epoch) and epoch not in diverged]
     best = max(counted, key=lambda epoch: accs[epoch]["val_acc"], default=None)  # of equal ones the earliest
-    return {
-        "best_epoch": best,
-        "diverged_epoch": diverged[0] if diverged else None,
-        **accs[-1 if best is None else best],
-        **{f"{name}_last": value for name, value in accs[-1].items()},
-    }
+    run = {"best_epoch": best, "diverged_epoch": diverged[0] if diverged else None}
+    run |= accs[-1 if best is None else best]
+    return run | {f"{name}_last": value for name, value in accs[-1].items()}
 
 
 def build_reference(config: Config, graph: Data, head: bool = False) -> GCN:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
 from torch_geometric.data import Data
 
 from deadgcn.config import PROJECT, Config
@@ -28,8 +27,8 @@ class Study:
     num_classes: int
     majority: float  # accuracy of always answering the largest class of the test nodes
     val_majority: float  # the same for the validation nodes
-    n_jobs: int = -1
-    scheduler: str = ""
+    n_jobs: int
+    scheduler: str
 
     def run(self, configs: Sequence[Config]) -> Tables:
         """:func:`deadgcn.run_grid` with the study's `n_jobs` and `scheduler`."""
@@ -46,36 +45,26 @@ class Study:
 
 def open_study(
     dataset: str,
-    output_dir: str | Path,
+    output_dir: str,
     n_jobs: int = -1,
     scheduler: str = "",
     dropout: float = 0.0,
     **settings: Any,
 ) -> Study:
-    """Load a data set and create the folders ``output_dir/{figures,results}/<dataset>``.
+    """Load a data set and create the folders ``output_dir/{figures,results}/<dataset>`` in the project.
 
-    Args:
-        dataset: a name that :func:`deadgcn.load_graph` knows, or ``"auto"``: Cora, or its synthetic twin if
-            Cora's files cannot be obtained.
-        output_dir: relative to the project.
-        n_jobs, scheduler: as for :func:`deadgcn.run_grid`.
-        dropout: on the features and after each activation.
-        settings: other fields of :class:`Config` that all runs share.
-
+    ``"auto"`` is Cora, or its synthetic twin if Cora's files cannot be obtained. `dropout` acts on the
+    features and after each activation; `settings` are other fields of :class:`Config` that all runs share.
     Raises ``ValueError`` for an unknown data set or setting, or a value out of range.
     """
     dataset = resolve_dataset(dataset)
     shared = {"dataset": dataset, "dropout": dropout, "input_dropout": dropout, **settings}
-    check_runs([Config(**shared)], n_jobs, scheduler)
+    check_runs([Config(**shared)], n_jobs)
     use_one_thread()  # so that what a notebook computes itself is rounded as in training
     graph = load_graph(dataset)
-    figures, results = (PROJECT / output_dir / kind / dataset for kind in ("figures", "results"))
-    figures.mkdir(parents=True, exist_ok=True)
-    results.mkdir(parents=True, exist_ok=True)
-    num_classes = int(graph.y.max()) + 1
-    majorities = [_majority(graph.y[mask]) for mask in (graph.test_mask, graph.val_mask)]
-    return Study(dataset, graph, figures, results, shared, num_classes, *majorities, n_jobs, scheduler)
-
-
-def _majority(y: Tensor) -> float:
-    return y.bincount().max().item() / len(y)
+    folders = [PROJECT / output_dir / kind / dataset for kind in ("figures", "results")]
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True)
+    classes = [graph.y[mask].bincount() for mask in (graph.test_mask, graph.val_mask)]
+    majorities = [counts.max().item() / counts.sum().item() for counts in classes]
+    return Study(dataset, graph, *folders, shared, int(graph.y.max()) + 1, *majorities, n_jobs, scheduler)

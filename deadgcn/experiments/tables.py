@@ -84,10 +84,9 @@ class Tables:
 
         The compressed tables, which have many rows, hold seven digits. The same runs give the same bytes.
         """
-        runs = self.runs.to_csv(index=False, lineterminator="\n")
-        write(Path(folder, f"{prefix}_runs.csv"), runs.encode())
+        write(Path(folder, f"{prefix}_runs.csv"), self.runs.to_csv(index=False).encode())
         for name in ("epochs", "layers"):
-            text = getattr(self, name).to_csv(index=False, lineterminator="\n", float_format="%.7g")
+            text = getattr(self, name).to_csv(index=False, float_format="%.7g")
             write(Path(folder, f"{prefix}_{name}.csv.gz"), gzip.compress(text.encode(), mtime=0))
 
     def save_checkpoints(self, folder: str | Path) -> list[Path]:
