@@ -32,8 +32,7 @@ def grid(methods: Iterable[str] | Mapping[str, Mapping[str, Any]], **axes: Any) 
             (``{"ReLU + half": {"strip": True, "amount": 0.5}}``).
         axes: fields of :class:`Config`; a list, range or array gives one config per entry.
 
-    Raises:
-        ValueError: an unknown method, or nothing to combine.
+    Raises ``ValueError`` for an unknown method or an empty axis.
 
     >>> [(c.method, c.num_layers, c.seed) for c in grid(["ReLU"], num_layers=[0, 5], seed=range(2))]
     [('ReLU', 0, 0), ('ReLU', 0, 1), ('ReLU', 5, 0), ('ReLU', 5, 1)]
@@ -71,12 +70,9 @@ def run_grid(
             ``gcn/``. A run whose ``act`` is a function is trained anew each time.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         scheduler: address of a Dask scheduler, such as ``"tcp://host:8786"``, whose workers then train. They
-            need the same sources and raw data files of their own.
+            need the same sources and raw data files of their own. Needs ``deadgcn[cluster]``.
 
-    Raises:
-        ValueError: settings that cannot be trained.
-        OSError: no Dask scheduler, or one without workers.
-        ImportError: `scheduler` without ``deadgcn[cluster]``.
+    Raises ``ValueError`` for what cannot be trained, and ``OSError`` if there is no scheduler or no worker.
     """
     check_runs(configs, n_jobs)
     kind = resolve_device(device).type

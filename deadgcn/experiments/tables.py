@@ -42,11 +42,9 @@ class Tables:
     """Tidy tables of many runs; the key columns come first and are named as :class:`Config`'s fields.
 
     Attributes:
-        runs: one row per run: ``best_epoch``, ``diverged_epoch`` (missing if the run never diverged), and
-            ``test_acc``, ``val_acc``, ``dead_fraction`` and ``zero_fraction`` of the model that was best on
-            validation; with ``_last`` those of the last model.
-        epochs: one row per run and epoch (from 0): ``train_loss``, ``val_acc``, ``dead_fraction``,
-            ``num_stripped``.
+        runs: one row per run; ``test_acc`` and its like are those of the model that was best on validation,
+            with ``_last`` those of the last; ``diverged_epoch`` is missing if the run never diverged.
+        epochs: one row per run and epoch (from 0).
         layers: one row per run, stage (``init``, ``best``, ``last``) and layer (from 1): the measures in
             :data:`deadgcn.gcn.records.LAYER_COLUMNS`.
         configs: the runs' settings, in the order of ``runs``.
@@ -63,7 +61,7 @@ class Tables:
     def from_results(cls, configs: Sequence[Config], results: Sequence[dict]) -> "Tables":
         """Build the tables from what :func:`deadgcn.gcn.training.train` returned for each config."""
         varied = [n for n in Config.model_fields if len({getattr(c, n) for c in configs}) > 1]
-        columns = dict.fromkeys([*KEY_COLUMNS, *(name for name in varied if name not in IMPLIED_BY_METHOD)])
+        columns = dict.fromkeys(name for name in (*KEY_COLUMNS, *varied) if name not in IMPLIED_BY_METHOD)
         runs, epochs, layers = [], [], []
         for config, result in zip(configs, results, strict=True):
             key = {name: getattr(config, name) for name in columns}
@@ -73,11 +71,13 @@ class Tables:
                 measures = {name: values for (s, name), values in result["layers"].items() if s == stage}
                 numbers = range(1, config.num_layers + 1)
                 layers.append(pd.DataFrame({**key, "stage": stage, "layer": numbers, **measures}))
-        tables = (
+        return cls(
             pd.DataFrame(runs).astype(EPOCH_TYPES),
-            *(pd.concat(t, ignore_index=True) for t in (epochs, layers)),
+            pd.concat(epochs, ignore_index=True),
+            pd.concat(layers, ignore_index=True),
+            list(configs),
+            [result["best_state"] for result in results],
         )
-        return cls(*tables, list(configs), [result["best_state"] for result in results])
 
     def save(self, folder: str | Path, prefix: str) -> None:
         """Write ``<prefix>_runs.csv``, ``<prefix>_epochs.csv.gz`` and ``<prefix>_layers.csv.gz``.
@@ -89,33 +89,28 @@ class Tables:
             text = getattr(self, name).to_csv(index=False, float_format="%.7g")
             write(Path(folder, f"{prefix}_{name}.csv.gz"), gzip.compress(text.encode(), mtime=0))
 
-    def save_checkpoints(self, folder: str | Path) -> list[Path]:
-        """Write each run's best state as a ``.pth`` file and return the paths, in the order of ``runs``.
+    def save_checkpoints(self, folder: str | Path) -> None:
+        """Write each run's best state as a ``.pth`` file, whose name ends with a digest of all settings.
 
-        Files hold tensors only, under the parameter names of ``torch_geometric.nn.GCN(..., jk="last")``. A
-        digest of all settings is part of their names.
+        Files hold tensors only, under the parameter names of ``torch_geometric.nn.GCN(..., jk="last")``.
         """
-        paths = []
         for config, state in zip(self.configs, self.states, strict=True):
             label = re.sub(r"[^A-Za-z0-9.]+", "-", config.method).strip("-")
             digest = hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:8]
             name = f"{label}_{config.num_layers}-layers_seed-{config.seed}_{digest}.pth"
             torch.save(state, buffer := io.BytesIO())
             write(Path(folder, name), buffer.getvalue())
-            paths.append(Path(folder, name))
-        return paths
 
     def network(self, graph: Data, trained: bool = True, **run: Any) -> Network:
         """Rebuild the network of one run, in its best or its initial state, and apply it to the graph.
 
-        ``run`` holds settings that identify the run (``method="ReLU", num_layers=10, seed=0``). Raises
-        ``ValueError`` if no run or several have them.
+        ``run`` holds settings that only this run has (``method="ReLU", num_layers=10, seed=0``).
         """
         fits = [all(getattr(config, name) == value for name, value in run.items()) for config in self.configs]
         if sum(fits) != 1:
             raise ValueError(f"run must identify one run, but {run} fits {sum(fits)} of {len(fits)}")
         place = fits.index(True)
-        use_one_thread()  # as training does: sums are rounded alike, and what is exactly 0 there is 0 here
+        use_one_thread()  # as in training: sums are rounded alike, and what is exactly 0 there is 0 here
         model, x, adj = rebuild(self.configs[place], self.states[place] if trained else None, graph)
         with torch.no_grad():
             logits, activations = model(x, adj)
