@@ -14,11 +14,7 @@ from deadgcn.experiments.parallel import SOURCES, check_runs, run_chunks
 from deadgcn.experiments.tables import Tables
 from deadgcn.gcn.training import resolve_device, train
 
-METHODS = {
-    "ReLU": {},
-    "ReLU + pruning": {"strip": True},
-    "LeakyReLU": {"act": "leaky_relu"},
-}
+METHODS = {"ReLU": {}, "ReLU + pruning": {"strip": True}, "LeakyReLU": {"act": "leaky_relu"}}
 # Seeds 0-4, 5-9, ... run side by side. On a processor more are no faster and leave cores idle at the end. A
 # GPU wants many; how many is unmeasured, and 128 layers of 100 runs need 5 GB.
 SEEDS_PER_CHUNK = {"cpu": 5, "cuda": 100}
@@ -65,12 +61,12 @@ def run_grid(
     Args:
         configs: from :func:`grid`, or a list of your own; no run may occur twice.
         n_jobs: number of worker processes of one thread each; -1 is one per core. Unused on CUDA.
-        cache: folder for finished runs (relative to the project), or None. A run is identified by its
-            settings, torch's version, the kind of device and the text of ``config.py``, ``data/`` and
-            ``gcn/``. A run whose ``act`` is a function is trained anew each time.
+        cache: folder for finished runs (relative to the project), or None. A run is trained again if a
+            setting, torch, the kind of device or the text of ``config.py``, ``data/`` or ``gcn/`` changes,
+            and always if its ``act`` is a function.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
-        scheduler: address of a Dask scheduler, such as ``"tcp://host:8786"``, whose workers then train. They
-            need the same sources and raw data files of their own. Needs ``deadgcn[cluster]``.
+        scheduler: address of a Dask scheduler, such as ``"tcp://host:8786"``, whose workers then train (see
+            ``docs/cluster.md``).
 
     Raises ``ValueError`` for what cannot be trained, and ``OSError`` if there is no scheduler or no worker.
     """
@@ -81,18 +77,12 @@ def run_grid(
     for run in dict.fromkeys(runs):
         settings = run.model_copy(update={"seed": 0})  # functions are compared by identity
         chunks.setdefault((settings, run.seed // SEEDS_PER_CHUNK[kind]), []).append(run)
-    keys = {run: _key(run, kind) for run in runs}
-    work, n_jobs = partial(train, device=kind), 1 if kind == "cuda" else n_jobs
-    results = run_chunks(work, list(chunks.values()), keys, n_jobs, cache, scheduler)
-    return Tables.from_results(configs, [results[run] for run in runs])
-
-
-def _key(run: Config, kind: str) -> str | None:
-    """What the cache knows a run by, or None if its results cannot be cached."""
-    if callable(run.act):  # no text tells it from every other function
-        return None
     made_by = {"torch": torch.__version__, "device": kind, "sources": SOURCES}
-    return json.dumps(run.model_dump(mode="json", exclude={"method"}) | made_by)
+    cacheable = [run for run in runs if not callable(run.act)]  # no text tells a function from all others
+    keys = {c: json.dumps(c.model_dump(mode="json", exclude={"method"}) | made_by) for c in cacheable}
+    jobs = 1 if kind == "cuda" else n_jobs
+    results = run_chunks(partial(train, device=kind), list(chunks.values()), keys, jobs, cache, scheduler)
+    return Tables.from_results(configs, [results[run] for run in runs])
 
 
 def _as_list(value: Any) -> list:

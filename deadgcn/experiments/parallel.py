@@ -22,8 +22,7 @@ from deadgcn.experiments.cache import load, store
 WORTH_A_PROCESS = 15_000  # layers x runs x epochs, seconds of work: below this, starting workers costs more
 CONNECT_SECONDS = 10  # how long to wait for a Dask scheduler
 WORKER_SECONDS = 300  # how long to wait for a Dask worker: a batch system may take minutes to start one
-PACKAGE = PROJECT / "deadgcn"
-FILES = [PACKAGE / "config.py", *sorted(PACKAGE.glob("data/*.py")), *sorted(PACKAGE.glob("gcn/*.py"))]
+FILES = sorted(path for part in ("config", "data/*", "gcn/*") for path in PROJECT.glob(f"deadgcn/{part}.py"))
 # Read on import, like the code itself, so that an edit counts from the next kernel on.
 SOURCES = hashlib.sha256(b"\0".join(path.read_bytes() for path in FILES)).hexdigest()
 
@@ -45,18 +44,17 @@ def check_runs(configs: Sequence[Config], n_jobs: int) -> None:
 def run_chunks(
     work: Callable[[list[Config]], list[dict]],
     chunks: Sequence[list[Config]],
-    keys: Mapping[Config, str | None],
+    keys: Mapping[Config, str],
     n_jobs: int = -1,
     cache: str | Path | None = ".cache",
     scheduler: str | None = None,
 ) -> dict[Config, dict]:
     """Return each config's result: from the cache, or computed, and stored as soon as its chunk is done.
 
-    `work` computes the results of one chunk of configs; `keys` are what the cache knows each config by (None
-    is never cached). The rest is as for :func:`deadgcn.run_grid`.
+    `work` computes the results of one chunk; `keys` are what the cache knows configs by (a config without one
+    is not cached). The rest is as for :func:`deadgcn.run_grid`.
     """
-    keys = {config: key for config, key in keys.items() if key and cache is not None}
-    stored = {config: load(PROJECT / cache, key) for config, key in keys.items()}
+    stored = {config: load(PROJECT / cache, key) for config, key in keys.items() if cache is not None}
     results = {config: result for config, result in stored.items() if result is not None}
     missing = [[config for config in chunk if config not in results] for chunk in chunks]
     # The costliest first, so that no core is idle at the end.
@@ -66,7 +64,7 @@ def run_chunks(
         for number, computed in done:
             for config, result in zip(pending[number], computed, strict=True):
                 results[config] = result
-                if config in keys:
+                if config in stored:
                     store(PROJECT / cache, keys[config], result)
             bar.update(len(computed))
     return results

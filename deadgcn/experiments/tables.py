@@ -22,7 +22,6 @@ from deadgcn.gcn.model import GCN
 from deadgcn.gcn.training import use_one_thread
 
 KEY_COLUMNS = ("dataset", "method", "num_layers", "seed")
-STAGES = ("init", "best", "last")
 IMPLIED_BY_METHOD = ("act", "strip")  # what the three arms differ in: their label says it already
 EPOCH_TYPES = {"best_epoch": "Int64", "diverged_epoch": "Int64"}  # whole numbers, some of them missing
 
@@ -67,7 +66,7 @@ class Tables:
             key = {name: getattr(config, name) for name in columns}
             runs.append(key | result["run"])
             epochs.append(pd.DataFrame({**key, "epoch": range(config.epochs), **result["epochs"]}))
-            for stage in STAGES:
+            for stage in ("init", "best", "last"):
                 measures = {name: values for (s, name), values in result["layers"].items() if s == stage}
                 numbers = range(1, config.num_layers + 1)
                 layers.append(pd.DataFrame({**key, "stage": stage, "layer": numbers, **measures}))
