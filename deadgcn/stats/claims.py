@@ -153,7 +153,7 @@ def judge(comparisons: pd.DataFrame) -> pd.DataFrame:
 def verdict(cells: pd.DataFrame) -> pd.DataFrame:
     """One row per claim: statement, status, its readings' statuses, numbers of cells, and the decisive cell.
 
-    The decisive cell is the one most clearly against a claim that is not replicated, else least clearly for it.
+    The decisive cell is most clearly against a claim that is not replicated, and least clearly for any other.
     """
     rows = []
     for claim, of_claim in cells.groupby("claim", sort=False):
