@@ -132,7 +132,7 @@ def judge(comparisons: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     for key, group in comparisons.groupby(CELL, sort=False):
-        row, sample = dict(zip(CELL, key, strict=True)), np.sort(finite(group["value"]))
+        row, sample = dict(zip(CELL, key, strict=True)), finite(group["value"])
         numbers = np.array([sample.mean() if len(sample) else np.nan, *interval(sample)])
         numbers = np.exp(numbers) if row["scale"] == "ratio" else numbers
         row |= {"n": len(sample)} | dict(zip(("estimate", "low", "high"), numbers.tolist(), strict=True))

