@@ -50,8 +50,8 @@ def load_graph(
     "SyntheticCora" is generated, with ``num_nodes`` from 200 and any ``seed``. For every other name see
     :mod:`deadgcn.data.pyg`.
 
-    Raises ``ValueError`` for an unknown name, or a size or seed that is not legal; ``DataUnavailableError`` if
-    files cannot be obtained; ``DataError`` if one is damaged or the graph cannot be trained on.
+    Raises ``ValueError`` for an unknown name or an illegal size or seed, ``DataUnavailableError`` if files
+    cannot be obtained, ``DataError`` if one is damaged or the graph cannot be trained on.
     """
     check_name(name)
     if name == "SyntheticCora":
@@ -94,8 +94,8 @@ def normalized_adjacency(edge_index: Tensor, num_nodes: int) -> Tensor:
     r"""Symmetrically normalised adjacency :math:`D^{-1/2} (A + I) D^{-1/2}`, a float32 CSR tensor ``[N, N]``.
 
     :math:`A` is the 0/1 adjacency of ``edge_index [2, E]``, :math:`I` adds the self-loops that it lacks, and
-    :math:`D` holds the row sums of :math:`A + I` (Kipf & Welling 2017, arXiv 1609.02907). The result equals its
-    transpose bit for bit. Raises ``ValueError`` if an edge has no reverse or a node is out of range.
+    :math:`D` holds the row sums of :math:`A + I` (Kipf & Welling 2017, arXiv 1609.02907). The result equals
+    its transpose bit for bit. Raises ``ValueError`` if an edge has no reverse or a node is out of range.
 
     >>> import torch
     >>> normalized_adjacency(torch.tensor([[0, 1], [1, 0]]), 3).to_dense()  # one edge, one isolated node
