@@ -74,7 +74,7 @@ def test_energy_follows_the_size():
 
 
 def test_untrained_networks_become_smooth_on_the_graph():
-    """The Rayleigh quotient falls, slower with LeakyReLU; relative DTM by half at most, the rank to 1 or 2."""
+    """The Rayleigh quotient falls, less with LeakyReLU; relative DTM by half at most, the rank to 1 or 2."""
     curves = read("retold", "figures").query("stage == 'init'").set_index(["method", "layer"])
     first, last = curves.xs(1, level="layer"), curves.xs(128, level="layer")
     assert (last["rayleigh_quotient"] < first["rayleigh_quotient"] / 1000).all()
