@@ -1,8 +1,6 @@
 """A project of tiny notebooks, for the tests of what runs notebooks."""
 
 import json
-import sys
-import types
 
 from deadgcn.paper import execute
 
@@ -41,12 +39,3 @@ def contents(folder):
 
 def call(project, *options, stems=("01_ok",)):
     return execute.main([str(project / "notebooks" / f"{stem}.ipynb") for stem in stems] + list(options))
-
-
-def fake_data(monkeypatch, resolve):
-    class DataError(RuntimeError):
-        pass
-
-    module = types.SimpleNamespace(DataError=DataError, resolve_dataset=resolve)
-    monkeypatch.setitem(sys.modules, "deadgcn.data.graphs", module)
-    return module

@@ -38,7 +38,9 @@ def check_runs(configs: Sequence[Config], n_jobs: int, scheduler: str | None = N
     if not isinstance(n_jobs, int) or isinstance(n_jobs, bool) or n_jobs == 0:
         raise ValueError(f"n_jobs must be a positive number, or -1 for all cores, but {n_jobs!r} was passed")
     if scheduler and not str(scheduler).startswith(("tcp://", "tls://")):
-        raise ValueError(f"scheduler must be an address such as tcp://host:8786, but {scheduler!r} was passed")
+        raise ValueError(
+            f"scheduler must be an address such as tcp://host:8786, but {scheduler!r} was passed"
+        )
     for dataset in {config.dataset for config in configs}:
         resolve_dataset(dataset)
 

@@ -19,8 +19,9 @@ from torch_geometric.data import Data
 
 from deadgcn.config import Config
 from deadgcn.experiments.cache import write
+from deadgcn.gcn.build import rebuild
 from deadgcn.gcn.model import GCN
-from deadgcn.gcn.training import rebuild, use_one_thread
+from deadgcn.gcn.training import use_one_thread
 
 KEY_COLUMNS = ("dataset", "method", "num_layers", "seed")
 IMPLIED_BY_METHOD = ("act", "strip")  # what the three arms differ in: their label says it already
@@ -122,7 +123,7 @@ class Tables:
         state = self.states[place] if trained else None
         model, x, adj = rebuild(self.configs[place], state, graph)
         with torch.no_grad():
-            logits, activations = model.eval()(x, adj)
+            logits, activations = model(x, adj)
         return Network(model, x, adj, logits[0], [post[0] for post in activations])
 
 

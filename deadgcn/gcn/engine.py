@@ -21,16 +21,10 @@ SPARSE_BELOW = 0.25  # features with a smaller share of non-zeros are multiplied
 
 
 class Passes:
-    """Forward and backward passes of a model's runs on one graph, always in the same memory.
+    """Forward and backward passes of R runs on one graph, always in the same memory.
 
-    The weights are read at each pass, so they may change in between; the features are not.
-
-    Args:
-        model: R runs.
-        x, adj: as for :meth:`deadgcn.GCN.forward`.
-
-    Attributes:
-        activations: L tensors ``[R, N, d]``, the post-activations of the last forward pass, before dropout.
+    Arguments are those of :meth:`deadgcn.GCN.forward`. The weights may change between passes. ``activations``
+    are L tensors ``[R, N, d]``, the post-activations of the last forward pass, before dropout.
     """
 
     def __init__(self, model: "GCN", x: Tensor, adj: Tensor) -> None:
@@ -55,15 +49,17 @@ class Passes:
         model, h = self.model, self._first_input()
         self._inputs, self._masks, self._pre = [h], [], []
         for layer, post in enumerate(self.activations):
-            layer_forward(h, *model.convolution(layer), self.adj, model.slope, self._product, post)
-            if model.own_act:
-                self._pre.append(post.clone())
-                post.copy_(_own_activations(post, model.own_act))
+            weight, bias = model.convolution(layer)
+            _times_transposed(h, weight, self._product)  # h Wᵀ, [R, N, d]
+            sparse_product(self.adj, self._product, post)
+            if bias is not None:
+                post += bias[:, None]
+            self._activate_(post)
             mask = model.dropout_mask(post, model.dropout)
             h = post if mask is None else post * mask  # [R, N, d]
             self._inputs.append(h)
             self._masks.append(mask)
-        return layer_forward(h, model.head_weight, model.head_bias)
+        return _times_transposed(h, model.head_weight).add_(model.head_bias[:, None])
 
     def _first_input(self) -> Tensor | SparseFeatures:
         """The features, with dropout; it draws a number for each non-zero only where they are sparse."""
@@ -74,19 +70,26 @@ class Passes:
             return h
         return h.times(mask) if isinstance(h, SparseFeatures) else h * mask
 
+    def _activate_(self, pre: Tensor) -> None:
+        if self.model.own_act:
+            self._pre.append(pre.clone())
+            pre.copy_(_own_activations(pre, self.model.own_act))
+        elif self.model.slope:
+            F.leaky_relu_(pre, self.model.slope)
+        else:
+            pre.relu_()
+
     @torch.no_grad()
     def backward(self, grad: Tensor, nodes: Tensor, of_activations: Sequence[Tensor] = ()) -> list[Tensor]:
         """Return the gradients of ``model.parameters()`` at the weights of the last forward pass.
 
-        Args:
-            grad: gradient with respect to the logits of n nodes, ``[R, n, C]``; that of all others is 0.
-            nodes: those nodes, ``[n]``.
-            of_activations: gradients ``[R, N, d]`` that reach each activation from elsewhere, or none.
+        ``grad [R, n, C]`` is the gradient of the logits of ``nodes [n]``; that of other nodes' logits is 0.
+        ``of_activations`` are gradients ``[R, N, d]`` that reach each activation from elsewhere, if any.
         """
         model, h = self.model, self._inputs[-1]
         if isinstance(h, SparseFeatures):  # depth 0
             everywhere = grad.new_zeros(len(grad), self.num_nodes, grad.shape[2]).index_copy_(1, nodes, grad)
-            return [h.transposed_product(everywhere).mT, grad.sum(1)]
+            return [_weight_gradient(everywhere, h), grad.sum(1)]
         head = [torch.bmm(grad.mT, h[:, nodes]), grad.sum(1)]  # [R, C, d], [R, C]
         if not self.activations:
             return head
@@ -97,21 +100,26 @@ class Passes:
                 down *= self._masks[layer]
             if of_activations:
                 down += of_activations[layer]
-            if model.own_act:
-                down.copy_(_own_gradient(self._pre[layer], model.own_act, down))
-            h, post = self._inputs[layer], self.activations[layer]
-            weight, bias = layer_backward_(down, h, self.adj, post, model.slope, self._product)
-            weights.insert(0, weight)
-            biases.insert(0, bias)
+            self._activation_backward_(layer, down)
+            sparse_product(self.adj, down, self._product)  # Â is symmetric: no transpose
+            weights.insert(0, _weight_gradient(self._product, self._inputs[layer]))
+            biases.insert(0, down.sum(1))
             if layer > 0:
                 torch.bmm(self._product, model.weights[layer], out=down)
         return [*head, *weights, *(biases if len(model.biases) else [])]
 
-    def input_gradient(self, grad: Tensor) -> Tensor:
-        """Return the gradient of the features ``[N, F]``; call it right after :meth:`backward`.
+    def _activation_backward_(self, layer: int, grad: Tensor) -> None:
+        """Turn the gradient ``[R, N, d]`` of an activation into that of its pre-activation, in place."""
+        post, slope = self.activations[layer], self.model.slope
+        if self.model.own_act:
+            grad.copy_(_own_gradient(self._pre[layer], self.model.own_act, grad))
+        elif slope:
+            torch.ops.aten.leaky_relu_backward.grad_input(grad, post, slope, True, grad_input=grad)
+        else:
+            torch.ops.aten.threshold_backward.grad_input(grad, post, 0, grad_input=grad)
 
-        ``grad`` is that of all nodes' logits, ``[R, N, C]``.
-        """
+    def input_gradient(self, grad: Tensor) -> Tensor:
+        """Return that of the features ``[N, F]``, right after :meth:`backward` with all nodes' ``grad``."""
         first = self.model.convolution(0)[0] if self.activations else self.model.head_weight
         return torch.bmm(self._product if self.activations else grad, first).sum(0)
 
@@ -137,56 +145,16 @@ class Network(torch.autograd.Function):
         return None, of_x, None, *gradients
 
 
-def layer_forward(
-    h: Tensor | SparseFeatures,
-    weight: Tensor,
-    bias: Tensor | None,
-    adj: Tensor | None = None,
-    slope: float = 1.0,
-    product: Tensor | None = None,
-    out: Tensor | None = None,
-) -> Tensor:
-    """Return ``act(Â h Wᵀ + b)`` of all runs, ``[R, N, d_out]``; without ``adj`` a linear layer.
-
-    Args:
-        h: ``[R, N, d_in]``, or sparse features.
-        weight, bias: ``[R, d_out, d_in]`` and ``[R, d_out]``.
-        adj: sparse CSR ``[N, N]``.
-        slope: the activation's below 0: 0 is ReLU, 1 none.
-        product, out: memory for ``h Wᵀ`` and for the result, both like the result; None allocates it.
-    """
+def _times_transposed(h: Tensor | SparseFeatures, weight: Tensor, out: Tensor | None = None) -> Tensor:
+    """Return ``h Wᵀ`` of all runs, ``[R, N, d_out]``."""
     if isinstance(h, SparseFeatures):
-        product = h.product(weight.mT.contiguous(), product)
-    else:
-        product = torch.bmm(h, weight.mT, out=product)
-    post = product if adj is None else sparse_product(adj, product, out)
-    if bias is not None:
-        post += bias[:, None]
-    if slope == 0:
-        post.relu_()
-    elif slope != 1:
-        F.leaky_relu_(post, slope)
-    return post
+        return sparse_product(h.matrices, weight.mT.contiguous(), out)
+    return torch.bmm(h, weight.mT, out=out)
 
 
-def layer_backward_(
-    grad: Tensor, h: Tensor | SparseFeatures, adj: Tensor, post: Tensor, slope: float, product: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Return the gradients of W and b in :func:`layer_forward`; overwrites ``grad``.
-
-    Args:
-        grad: gradient of the result ``post``, ``[R, N, d_out]``.
-        h, adj, slope: as in the forward pass.
-        product: memory ``[R, N, d_out]``, which then holds the gradient of ``h Wᵀ``.
-    """
-    if slope == 0:
-        torch.ops.aten.threshold_backward.grad_input(grad, post, 0, grad_input=grad)
-    elif slope != 1:
-        torch.ops.aten.leaky_relu_backward.grad_input(grad, post, slope, True, grad_input=grad)
-    sparse_product(adj, grad, product)  # Â is symmetric: no transpose
-    if isinstance(h, SparseFeatures):
-        return h.transposed_product(product).mT, grad.sum(1)
-    return torch.bmm(product.mT, h), grad.sum(1)
+def _weight_gradient(grad: Tensor, h: Tensor | SparseFeatures) -> Tensor:
+    """Return the gradient ``[R, d_out, d_in]`` of W, given that of ``h Wᵀ``, ``[R, N, d_out]``."""
+    return sparse_product(h.transposed, grad).mT if isinstance(h, SparseFeatures) else torch.bmm(grad.mT, h)
 
 
 def _own_activations(pre: Tensor, act: Callable[[Tensor], Tensor]) -> Tensor:

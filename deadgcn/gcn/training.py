@@ -40,12 +40,9 @@ def train(configs: Sequence[Config], graph: Data | None = None, device: str = "a
         ``best_state`` (:meth:`GCN.run_state_dict` of the model that was best on validation).
 
         ``last`` is the model after the last strip; ``best`` the one before its epoch's strip, unless
-        ``best_kept`` says otherwise. In ``epochs``, ``train_loss`` is that of the weights the epoch began
-        with; ``val_acc`` and ``dead_fraction`` are measured after its step and before its strip.
-
-        ``diverged_epoch`` in ``run`` is the first epoch whose loss, or whose logits after the step, are not
-        finite (None: never). Later numbers of that run are missing (NaN), as is a ``best`` model not found
-        before. Other runs are not affected.
+        ``best_kept`` says otherwise. ``train_loss`` is that of the weights an epoch began with; ``val_acc``
+        and ``dead_fraction`` are measured after its step and before its strip. ``diverged_epoch`` is the
+        first epoch whose loss or logits are not finite (None: never); later numbers of that run are NaN.
 
     Raises:
         ValueError: configs that differ in more than seed and method, or a device that is not there.
@@ -69,8 +66,8 @@ def train(configs: Sequence[Config], graph: Data | None = None, device: str = "a
 def use_one_thread() -> None:
     """Compute with one thread and flush denormals to zero, both in the calling thread.
 
-    With several threads the matrix library splits sums differently for one run than for ten; parallelism
-    comes from processes instead. Deep untrained layers underflow, and denormals would make them crawl.
+    With several threads the matrix library splits sums differently for one run than for ten. Deep untrained
+    layers underflow, and denormals would double their cost.
     """
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)

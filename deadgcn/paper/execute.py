@@ -1,227 +1,258 @@
-"""Strict papermill: unknown or ill-typed parameters, or a notebook that did not run to its end, are errors.
+"""Run notebooks by papermill: parameters are checked first, outputs move into place when all is well.
 
-    python -m deadgcn.paper.execute NOTEBOOK [NOTEBOOK ...] [-f FILE] [--set 'depths: [2, 4]'] [--output-dir DIR]
+    python -m deadgcn.paper.execute NOTEBOOK ... [-f FILE] [--set 'depths: [2, 4]'] [--output-dir DIR]
 
-Everything is checked before the first kernel starts, a failed run overwrites nothing, and a notebook whose
-inputs and outputs are as its last run left them is not run again.
+Exit status: 0 if all ran, 1 if one failed, 2 for a refused parameter, 130 for Ctrl-C.
 """
 
-import os
-import sys
-
-if __name__ == "__main__" and not sys.flags.isolated:
-    # Neither the caller's folder nor PYTHONPATH may decide what is imported from here on.
-    os.execv(sys.executable, [sys.executable, "-I", *sys.orig_argv[1:]])
-
 import argparse
+import functools
 import hashlib
-import importlib.metadata
 import json
-import platform
+import logging
+import os
+import re
 import shutil
 import signal
+import subprocess
+import sys
+import tempfile
 import time
-from dataclasses import replace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from deadgcn.experiments import files
-from deadgcn.paper import parameters, provenance
-from deadgcn.paper.notebook import Job, RunError, run
-from deadgcn.paper.parameters import ParameterError, Settings
+from filelock import FileLock, Timeout
 
-PACKAGE = Path(__file__).parents[1]
-VERSIONS = ("torch", "torch-geometric", "seaborn")  # a new version of these may change numbers or pictures
+from deadgcn.paper.outputs import EditedError, check_tables, move, record, scrub
+from deadgcn.paper.parameters import (
+    ParameterError,
+    Settings,
+    check_names,
+    check_values,
+    load_settings,
+    parse_settings,
+    read_defaults,
+)
+
+REPORT = "09_report"  # becomes report.html; its executed copy is not kept
+
+
+class RunError(RuntimeError):
+    """A notebook that did not run to its end, data that cannot be had, or results that were edited."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One notebook and what it is given; figures/, results/ and report/ are below `output_dir`."""
+
+    notebook: Path
+    output_dir: Path
+    defaults: dict[str, Any]
+    given: dict[str, Any]
+
+    @property
+    def root(self) -> Path:
+        """The project: the folder of notebooks/, params/ and build/."""
+        return self.notebook.parents[1]
+
+    @property
+    def stage(self) -> Path:
+        """Where the notebook writes; whoever holds the lock beside it may use and remove it."""
+        return self.root / "build" / "stage" / _digest(str(self.output_dir))
+
+    @property
+    def dataset(self) -> str:
+        """Name of the data set; Cora's outputs are kept in git."""
+        return self.given.get("dataset", "Cora")
+
+    @property
+    def report(self) -> Path:
+        """Where reports go, below `output_dir`."""
+        return Path("report") if self.dataset == "Cora" else Path("report", self.dataset)
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:8]
 
 
 def plan(notebooks: list[Path], files: list[Path], texts: list[str], output_dir: Path | None) -> list[Job]:
-    """One job per notebook, with everything checked that can be checked without starting anything.
+    """One job per notebook; `files` are those of `-f`, `texts` those of `--set`, later ones win.
 
-    `files` and `texts` are what `-f` and `--set` gave. Raises ParameterError.
+    Raises ParameterError, or RunError for a data set that cannot be had.
     """
     notebooks = list(dict.fromkeys(path.resolve() for path in notebooks))
-    folder = notebooks[0].parent
-    if stray := [path for path in notebooks if path.parent != folder]:
-        raise ParameterError(f"all notebooks must lie in one folder, but {stray[0]} is not in {folder}")
-    defaults = {
-        path: parameters.read_defaults(path) for path in [*notebooks, *sorted(folder.glob("*.ipynb"))]
-    }
-    told = [parameters.load_settings(path, f"-f {path}") for path in files]
-    told += [parameters.parse_settings("--set", text) for text in texts]
-    if empty := [layer.source for layer in told if layer.source == "--set" and not layer.values]:
-        raise ParameterError(f"{empty[0]} must be a YAML mapping such as 'depths: [2, 4, 64]', but is empty")
-    common = _params(folder.parent, "common")
-    known = {name for values in defaults.values() for name in values}
-    for layer in [common, *told]:
-        parameters.check_names(layer, known, "no notebook knows")
-    for layer in told:
-        if "output_dir" in layer.values:
-            raise ParameterError(f"{layer.source}: output_dir is not for setting; use --output-dir DIR")
-    resolved = {}
-    for path in notebooks:
-        own = _params(folder.parent, path.stem)
-        parameters.check_names(own, set(defaults[path]), f"{path.stem} does not know")
-        resolved[path] = parameters.resolve(defaults[path], [common, own, *told])
-        parameters.check_ranges(resolved[path], [common, own, *told])
-    if output_dir is None:
-        settings = {name: value for layer in told for name, value in layer.values.items()}
-        output_dir = Path("build", "run-" + digest(settings)[:8])
-    output_dir = Path(os.path.normpath(folder.parent / output_dir))
-    # Folders are ours to choose; what params/ says of them only repeats the notebook's defaults.
-    chosen = {"output_dir", "input_dir"} - {name for layer in told for name in layer.values}
-    return [
-        Job(path, output_dir, defaults[path], {n: value for n, value in given.items() if n not in chosen})
-        for path, given in resolved.items()
+    root = notebooks[0].parents[1]
+    defaults = {path: read_defaults(path) for path in {*notebooks, *notebooks[0].parent.glob("*.ipynb")}}
+    told = [load_settings(path, f"-f {path}") for path in files] + [
+        parse_settings("--set", text) for text in texts
     ]
+    for source in told:
+        if source.source == "--set" and not source.values:
+            raise ParameterError("--set must be a mapping such as 'depths: [2, 4]', but is empty")
+        if "output_dir" in source.values:
+            raise ParameterError(f"{source.source}: output_dir cannot be set; use --output-dir DIR")
+    common = _params(root, "common")
+    for source in (common, *told):
+        check_names(source, {name for known in defaults.values() for name in known}, "no notebook knows")
+    settings = {name: value for source in told for name, value in source.values.items()}
+    place = Path(os.path.normpath(root / (output_dir or f"build/run-{_digest(settings)}")))
+    jobs = []
+    for path in notebooks:
+        own = _params(root, path.stem)
+        check_names(own, defaults[path], f"{path.stem} does not know")
+        given = check_values(defaults[path], [common, own, *told])
+        for name in {"output_dir", "input_dir"} - settings.keys():
+            given.pop(name, None)  # ours to choose; params/ only repeats the notebook's default
+        jobs.append(Job(path, place, defaults[path], given))
+    for job in jobs:
+        if asked := job.given.get("dataset", job.defaults.get("dataset")):
+            job.given["dataset"] = resolve_dataset(asked)
+    return jobs
 
 
 def _params(root: Path, name: str) -> Settings:
     path = root / "params" / f"{name}.yaml"
-    source = f"params/{name}.yaml"
-    return parameters.load_settings(path, source) if path.exists() else Settings(source, {})
+    return load_settings(path, f"params/{name}.yaml") if path.exists() else Settings(name, {})
 
 
-def choose_datasets(jobs: list[Job]) -> list[Job]:
-    """The jobs with the data set's real name in place of `auto`; raises RunError if a set cannot be had."""
-    asked = [job.given.get("dataset", job.defaults.get("dataset")) for job in jobs]
-    names = {name: _resolve_dataset(name) for name in dict.fromkeys(asked) if name is not None}
-    return [
-        replace(job, dataset=names[name], given=job.given | {"dataset": names[name]})
-        if name in names
-        else job
-        for job, name in zip(jobs, asked, strict=True)
-    ]
-
-
-def _resolve_dataset(asked: str) -> str:
-    from deadgcn.data.graphs import DataError, resolve_dataset
-
-    try:
-        name = resolve_dataset(asked)
-    except (DataError, ValueError) as error:
-        raise RunError(str(error)) from error
+@functools.cache
+def resolve_dataset(asked: str) -> str:
+    """The data set's name, "auto" resolved, once `deadgcn.data` has fetched and checked its files."""
+    command = [sys.executable, "-I", "-m", "deadgcn.data.graphs", asked]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        reason = " ".join(done.stderr.split("\n")[-2:]).strip()
+        raise (ParameterError if done.returncode == 2 else RunError)(f"dataset: {asked}: {reason}")
+    name = re.match(r"[\w.-]+", done.stdout)[0]
     if asked == "auto" and name != "Cora":
-        print(f"Cora cannot be had, so {name}, a synthetic twin, is used; every title and path says so.")
+        print(
+            f"Cora cannot be had, so {name}, a synthetic twin, is used; titles and paths say so", flush=True
+        )
     return name
 
 
-def inputs(job: Job) -> dict[str, str]:
-    """Digests, by name, of everything that the notebook's outputs depend on: contents, never file times."""
-    read = [job.notebook, *PACKAGE.rglob("*.*")]
-    for folder in ("published", "profiles", "bench"):
-        read += (job.root / "results" / folder).rglob("*")
-    if job.input_dir is not None:
-        read += (job.input_dir / "results").glob("*/verdict.csv")  # the report compares the graphs
-        for kind in ("figures", "results"):
-            read += (job.input_dir / kind / job.dataset).rglob("*")
-    versions = {name: importlib.metadata.version(name) for name in VERSIONS}
-    return {
-        **{os.path.relpath(path, job.root): files.sha256(path) for path in read if path.is_file()},
-        "settings": digest([job.given, job.dataset]),
-        "versions": digest([platform.python_version(), versions]),
-    }
+def run(job: Job, timeout: int | None = None) -> None:
+    """Execute a notebook in a fresh folder, then move all that it made to its place below `output_dir`.
 
-
-def stamp_path(job: Job) -> Path:
-    """The file that says which inputs led to which outputs, per outputs' root, data set and notebook."""
-    key = digest([os.path.relpath(job.output_dir, job.root), job.dataset])[:8]
-    return job.root / "build" / "stamps" / key / f"{job.notebook.stem}.json"
-
-
-def stamp(job: Job, found: dict[str, str], made: dict[str, str]) -> dict[str, Any]:
-    """What the stamp holds: a digest of the inputs found before the run, and the files made with theirs.
-
-    A notebook that reads the folder it writes to does not count its own files as inputs.
+    `timeout` is in seconds for one cell. Raises RunError, with `output_dir` as it was and what ran in
+    build/failed, if the notebook did not run to its end.
     """
-    own = {os.path.relpath(job.output_dir / name, job.root) for name in made}
-    return {"inputs": digest({name: found[name] for name in found.keys() - own}), "outputs": made}
-
-
-def is_up_to_date(job: Job, found: dict[str, str]) -> bool:
-    """Whether the inputs are those of the last successful run and its files are still as it made them."""
+    executed = job.stage / job.report / "notebooks" / job.notebook.name
     try:
-        last = json.loads(stamp_path(job).read_text(encoding="utf-8"))
-        made = {job.output_dir / name: recorded for name, recorded in last["outputs"].items()}
-    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
-        return False  # none yet, or damaged: running again is always right
-    return last == stamp(job, found, last["outputs"]) and all(
-        path.is_file() and files.sha256(path) == recorded for path, recorded in made.items()
-    )
+        executed.parent.mkdir(parents=True)
+        if problem := _papermill(job, executed, timeout):
+            failed = job.root / "build" / "failed" / job.notebook.stem
+            failed.mkdir(parents=True, exist_ok=True)
+            shutil.copy(executed, failed)
+            (failed / "reason.txt").write_text(f"{problem}\n", encoding="utf-8")
+            raise RunError(f"{job.notebook.stem}: {problem}; what ran is in {failed}")
+        scrub(executed, job.notebook, {job.stage: str(job.defaults.get("output_dir")), job.root: "."})
+        if job.notebook.stem == REPORT:
+            from deadgcn.paper.report import render  # nbconvert is slow to import
+
+            page = render(executed, "" if job.dataset == "Cora" else f" ({job.dataset})")
+            (job.stage / job.report / "report.html").write_text(page, encoding="utf-8")
+            executed.unlink()
+        record(job.stage, job.dataset, job.notebook.stem, job.given)
+        move(job.stage, job.output_dir)
+    finally:
+        shutil.rmtree(job.stage, ignore_errors=True)
 
 
-def execute(job: Job, force: bool = False, timeout: int | None = None) -> None:
-    """Run one notebook unless it is up to date, and leave a stamp; one printed line says which."""
-    found, start = inputs(job), time.monotonic()
-    if not force and is_up_to_date(job, found):
-        print(f"{job.notebook.stem}: up to date", flush=True)
-        return
-    for folder in (Path("figures", job.dataset), Path("results", job.dataset), job.report):
-        files.refuse_unwritable(job.output_dir / folder)
-    if job.input_dir is not None:
-        provenance.check(job.input_dir, job.dataset)
-    text = json.dumps(stamp(job, found, run(job, timeout)), indent=1)
-    files.write(stamp_path(job), text.encode() + b"\n")
-    print(f"{job.notebook.stem:<16}{(time.monotonic() - start) / 60:.1f} min", flush=True)
+def _papermill(job: Job, executed: Path, timeout: int | None) -> str:
+    """Run the notebook; returns which cell failed and why, or an empty text."""
+    import nbformat
+    import papermill
+    from papermill.exceptions import PapermillException, PapermillExecutionError
+    from traitlets.config import Config
+
+    logging.getLogger("papermill").setLevel(logging.ERROR)  # it overlooks parameters, then warns of them
+    folders = {"output_dir": str(job.stage), "input_dir": str(job.output_dir)}
+    values = {name: value for name, value in (folders | job.given).items() if name in job.defaults}
+    problem = ""
+    # Kernels that start side by side race for TCP ports; sockets in folders of their own cannot meet.
+    with tempfile.TemporaryDirectory(prefix="kernel-") as own:
+        files = {"connection_file": f"{own}/kernel.json", "ip": f"{own}/socket"}
+        try:
+            papermill.execute_notebook(
+                *(str(job.notebook), str(executed), values),
+                kernel_name="python3",
+                language="python",
+                cwd=job.notebook.parent,
+                progress_bar=False,
+                stdout_file=sys.stderr,  # in a kernel, that is where progress bars go
+                stderr_file=sys.stderr,
+                execution_timeout=timeout,
+                config=Config(KernelManager={"transport": "ipc", **files}),
+            )
+        except PapermillExecutionError:
+            pass  # the cell says it better
+        except (PapermillException, RuntimeError, TimeoutError) as error:  # of the kernel, or --timeout
+            problem = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
+    cells = [cell for cell in nbformat.read(executed, as_version=4).cells if cell.cell_type == "code"]
+    begun = [cell for cell in cells if cell.metadata.papermill.start_time]
+    for output in (output for cell in begun[-1:] for output in cell.outputs):
+        if output.output_type == "error" and not problem:  # papermill takes sys.exit(0) for success
+            problem = f"{output.ename}: {' '.join(output.evalue.split())}"
+    return f"code cell {len(begun)} ended with {problem}" if problem else ""
 
 
-def tidy(job: Job) -> None:
-    """Remove what killed runs into the same folder left; only for whoever holds that folder's lock."""
-    shutil.rmtree(job.stages, ignore_errors=True)
-    for kind in ("figures", "results", "report"):
-        for part in (job.output_dir / kind).rglob(f".*{files.PART}"):
-            part.unlink(missing_ok=True)
-
-
-def digest(value: Any) -> str:
-    """SHA-256 of a value made of mappings, lists, texts and numbers; the order of keys does not count."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
+@contextmanager
+def _alone(job: Job) -> Iterator[None]:
+    """Hold the lock of the folder that a job writes to, remove what killed runs left, and try its disk."""
+    job.stage.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(job.stage.with_suffix(".lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        print("another run writes to this folder; waiting for it to end", flush=True)
+        lock.acquire()
+    with lock:
+        for kind in (f"figures/{job.dataset}", f"results/{job.dataset}", job.report):
+            (job.output_dir / kind).mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=job.output_dir / kind):
+                pass
+            for part in (job.output_dir / kind).rglob(".*.part"):
+                part.unlink()
+        shutil.rmtree(job.stage, ignore_errors=True)
+        yield
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the notebooks named on the command line; the exit status is 2 for a refusal, 1 for a failed run."""
-    args = _parser().parse_args(argv)
+    """Run the notebooks named on the command line and return the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m deadgcn.paper.execute", description=__doc__.split("\n")[0]
+    )
+    add = parser.add_argument
+    add("notebooks", nargs="+", type=Path, metavar="NOTEBOOK")
+    add("-f", dest="files", action="append", default=[], type=Path, metavar="FILE", help="YAML of parameters")
+    add("--set", dest="texts", action="append", default=[], metavar="YAML", help="such as 'depths: [2, 4]'")
+    add("--output-dir", type=Path, metavar="DIR", help="root for outputs (default: a folder below build/)")
+    add("--timeout", type=int, metavar="S", help="seconds that one cell may take (default: no limit)")
+    args = parser.parse_args(argv)
     try:
         if args.timeout is not None and args.timeout < 1:
-            raise ParameterError(f"--timeout must be at least 1 second, but {args.timeout} was given")
-        jobs = plan(args.notebooks, args.file, args.set, args.output_dir)
-        where = os.path.relpath(jobs[0].output_dir, jobs[0].root)
-        print(f"outputs go to {where}/", flush=True)
-        waiting = f"another run writes to {where}/; waiting for it to end"
-        with files.locked(jobs[0].stages.with_suffix(".lock"), waiting):
-            tidy(jobs[0])
-            for job in choose_datasets(jobs):
-                execute(job, args.force, args.timeout)
-    except (ParameterError, RunError, provenance.DamagedError, OSError) as error:
+            raise ParameterError(f"--timeout must be at least 1, but {args.timeout} was given")
+        jobs = plan(args.notebooks, args.files, args.texts, args.output_dir)
+        print(f"outputs go to {os.path.relpath(jobs[0].output_dir, jobs[0].root)}/", flush=True)
+        with _alone(jobs[0]):
+            for job in jobs:
+                start = time.monotonic()
+                if "input_dir" in job.defaults:
+                    check_tables(job.root / job.given.get("input_dir", job.output_dir))
+                run(job, args.timeout)
+                print(f"{job.notebook.stem:<16}{(time.monotonic() - start) / 60:.1f} min", flush=True)
+    except (ParameterError, RunError, EditedError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2 if isinstance(error, ParameterError) else 1
     except KeyboardInterrupt:
         print("error: interrupted; the notebook that was running left nothing behind", file=sys.stderr)
         return 130
-    print(f"figures, tables and executed notebooks are in {where}/{{figures,results,report}}")
     return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m deadgcn.paper.execute", description=__doc__.splitlines()[0]
-    )
-    add = parser.add_argument
-    add("notebooks", nargs="+", type=Path, metavar="NOTEBOOK")
-    add(
-        "-f",
-        dest="file",
-        action="append",
-        default=[],
-        type=Path,
-        metavar="FILE",
-        help="YAML file of parameters",
-    )
-    add("--set", action="append", default=[], metavar="YAML", help="parameters, such as 'depths: [2, 4, 64]'")
-    add("--output-dir", type=Path, metavar="DIR", help="root for outputs (default: a folder below build/)")
-    add("--force", action="store_true", help="run even what is up to date")
-    add("--timeout", type=int, metavar="S", help="seconds that one cell may take (default: no limit)")
-    return parser
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:

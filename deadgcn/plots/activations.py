@@ -1,7 +1,7 @@
 """What single networks compute: which neurons fire at which nodes, and embeddings in two dimensions.
 
-Nodes are grouped by class, or coloured by it. What is drawn is cut down to what print can show (nodes averaged
-in bins, a sample of nodes); tables hold what is drawn. :func:`explore` adds controls in a notebook.
+Nodes are grouped by class, or coloured by it. Print cannot show every node, so they are averaged in bins or
+sampled first; the tables hold what is drawn. :func:`explore` adds controls in a notebook.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 import torch
-from IPython.display import display
+from IPython.display import DisplayHandle, display
 from matplotlib import pyplot as plt
 from matplotlib.colors import LinearSegmentedColormap, LogNorm
 from torch import Tensor
@@ -119,13 +119,15 @@ def plot_projection(
     look = {"palette": {label: CLASS_COLORS[label % 8] for label in classes}, "linewidth": 0, "alpha": 0.8}
     look["markers"] = {label: CLASS_MARKERS[label % 8] for label in classes}
     sns.scatterplot(points, x="x", y="y", hue="class", style="class", s=size, ax=ax, **look)
-    sns.move_legend(ax, "upper left", bbox_to_anchor=(1, 1), handletextpad=0.1)
+    sns.move_legend(ax, "upper left", bbox_to_anchor=(1, 1), handletextpad=0.1, markerscale=1.6)
     low, high = points[["x", "y"]].quantile(0.01), points[["x", "y"]].quantile(0.99)
     middle, half = (low + high) / 2, 0.6 * max((high - low).max(), 1e-3)
     ax.set(xlim=(middle["x"] - half, middle["x"] + half), ylim=(middle["y"] - half, middle["y"] + half))
     alike = np.isnan(measures["line"])
     shares = "all nodes alike" if alike else "line {line:.0%}, classes {classes:.0%}".format(**measures)
-    ax.set(aspect="equal", xticks=[], yticks=[], xlabel=f"{shares}\nspread {measures['spread']:.2g}", ylabel="")
+    ax.set(
+        aspect="equal", xticks=[], yticks=[], xlabel=f"{shares}\nspread {measures['spread']:.2g}", ylabel=""
+    )
     ax.grid(False)
     return ax
 
@@ -146,8 +148,8 @@ def draw_layer_activations(
     fig, ax = plt.subplots(figsize=(4.5, 3.2))
     plot_activations(bins, ax).set_xlabel("neuron")
     fig.colorbar(ax.collections[0], ax=ax, label="activation (mean of a bin)", extend="min").minorticks_off()
-    silent = bins.drop(columns=["class", "nodes"]).eq(0).all()
-    title = f"{_title(run, layer)}: {silent.sum()} of {len(silent)} neurons dead"
+    dead = bins.drop(columns=["class", "nodes"]).eq(0).all()
+    title = f"{_words(run | {'layer': layer})}: {dead.sum()} of {len(dead)} neurons dead"
     ax.set_title(title, pad=10)
     return fig, f"Activations, nodes by neurons. {title}."
 
@@ -161,16 +163,16 @@ def draw_layer_projection(
     """
     fig, ax = plt.subplots(figsize=(4.5, 3.6))
     plot_projection(*project(network(**run).activations[layer - 1], y), ax, size=9)
-    ax.set_title(_title(run, layer))
+    ax.set_title(_words(run | {"layer": layer}))
     words = ax.get_xlabel().replace("\n", ", ")
-    return fig, f"Embeddings in two dimensions, coloured by class. {_title(run, layer)}: {words}."
+    return fig, f"Embeddings in two dimensions, coloured by class. {ax.get_title(loc='left')}: {words}."
 
 
-def _title(run: Mapping[str, Any], layer: int) -> str:
+def _words(chosen: Mapping[str, Any]) -> str:
     state = {True: "trained", False: "untrained"}
-    words = {"method": run.get("method"), "trained": state.get(run.get("trained"))}
-    named = [words.get(name, f"{name.replace('_', ' ')} {value}") for name, value in run.items()]
-    return ", ".join([*named, f"layer {layer}"])
+    words = {"method": chosen.get("method"), "trained": state.get(chosen.get("trained"))}
+    named = [words.get(name) or f"{name.replace('_', ' ')} {value}" for name, value in chosen.items()]
+    return ", ".join(named)
 
 
 def explore(
@@ -196,13 +198,14 @@ def explore(
             raise ValueError(f"{name} must begin with one of {legal}, but {value!r} was passed")
     controls = {name: _control(name, list(values), begin[name]) for name, values in choices.items()}
 
-    def show(**options: Any) -> Any:
+    def show(**options: Any) -> DisplayHandle | None:
         fig, alt = draw(**{name: control.value for name, control in controls.items()})
         png = picture(fig, SHOWN_DPI)
         plt.close(fig)
         return show_picture(png, alt, **options)
 
-    if (shown := show(display_id=True)) is None:
+    shown = show(display_id=True)
+    if shown is None:
         return
     for control in controls.values():
         control.observe(lambda _: show(display_id=shown.display_id, update=True), names="value")
@@ -212,6 +215,7 @@ def explore(
 
 
 def _control(name: str, values: list, value: Any) -> widgets.Widget:
-    kind = widgets.SelectionSlider if len(values) > MANY else widgets.Dropdown
-    options = {"continuous_update": False} if len(values) > MANY else {}
-    return kind(options=values, value=value, description=name.replace("_", " "), **options)
+    look = {"options": values, "value": value, "description": name.replace("_", " ")}
+    if len(values) > MANY:
+        return widgets.SelectionSlider(continuous_update=False, **look)
+    return widgets.Dropdown(**look)

@@ -4,9 +4,8 @@ The numbers drawn are those of :func:`deadgcn.stats.estimates.summarize`: publis
 Legends stand outside the data: above the axes, or to their right where the levels are numbers.
 """
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from textwrap import fill
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,10 +14,9 @@ from matplotlib import pyplot as plt
 from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator
 from scipy.stats import gmean
 
-from deadgcn.plots.style import MAJORITY_LINE, axis_label, level_styles
+from deadgcn.plots.style import axis_label, depth_colors, line_styles
 from deadgcn.stats.estimates import interval
 
-# Several quantities on one Axes: dashes tell them apart; colour and marker are left for the arms.
 QUANTITY_DASHES = ((), (1, 1.2), (5, 1.2))
 DOTS = {"s": 4, "alpha": 0.35, "linewidth": 0, "zorder": 1, "legend": False}
 
@@ -38,33 +36,31 @@ def plot_vs_num_layers(
     apart by dashes. `majority` is the accuracy of always answering the majority class.
     """
     quantities = [y] if isinstance(y, str) else list(y)
-    runs, styles = _checked(runs, quantities, "num_layers", hue), level_styles(runs[hue])
-    ax = ax or plt.subplots()[1]
-    depths = np.unique(runs["num_layers"][runs[quantities].notna().any(axis=1)])
-    spacing = np.diff(depths).min(initial=128) if len(depths) > 1 else 1
-    step = spacing * min(0.14, 0.5 / len(styles))
-    place = runs[hue].map({level: i - (len(styles) - 1) / 2 for i, level in enumerate(styles)})
+    runs, ax = _checked(runs, "num_layers", hue, *quantities), ax or plt.subplots()[1]
+    look, depths = line_styles(runs[hue]), np.sort(runs["num_layers"].unique())
+    levels, spacing = look["hue_order"], min(np.diff(depths), default=1)
+    step = spacing * min(0.14, 0.5 / len(levels))
     jitter = runs["seed"].rank(method="dense") / (runs["seed"].nunique() + 1) - 0.5
-    runs["x"] = runs["num_layers"] + step * place
+    runs["x"] = runs["num_layers"] + step * (runs[hue].map(levels.index) - (len(levels) - 1) / 2)
     runs["dot"] = runs["x"] + 0.8 * step * jitter
     bars = {"errorbar": _interval, "err_style": "bars", "err_kws": {"linewidth": 1}, "linewidth": 1.2}
-    for quantity, dashes in _dashes(quantities, styles).items():
-        look = _seaborn(hue, styles) | {"dashes": dashes}
-        sns.lineplot(runs, x="x", y=quantity, ax=ax, **look, **bars)
+    for quantity, dashes in zip(quantities, QUANTITY_DASHES, strict=False):
+        first = quantity == quantities[0]
+        if len(quantities) > 1:
+            look["dashes"] = dict.fromkeys(levels, dashes)
+        sns.lineplot(runs, x="x", y=quantity, ax=ax, legend=first, **look, **bars)
         sns.scatterplot(runs, x="dot", y=quantity, hue=hue, palette=look["palette"], ax=ax, **DOTS)
+    if len(quantities) > 1:
+        for quantity, dashes in zip(quantities, QUANTITY_DASHES, strict=False):
+            ax.plot([], [], color="0.3", linewidth=1.2, dashes=dashes, label=axis_label(quantity))
     # A tick at every depth, unless they are too uneven for that.
     crowded = np.ptp(depths) > 10 * spacing
     ax.xaxis.set_major_locator(MaxNLocator(integer=True) if crowded else FixedLocator(depths))
-    return _finish(ax, "num_layers", quantities, hue, styles, majority)
+    return _finish(ax, "num_layers", ", ".join(map(axis_label, quantities)), runs[hue], majority)
 
 
 def plot_vs_layer(
-    layers: pd.DataFrame,
-    y: str | Sequence[str],
-    *,
-    hue: str = "method",
-    ax: plt.Axes | None = None,
-    log: bool = True,
+    layers: pd.DataFrame, y: str, *, hue: str = "method", ax: plt.Axes | None = None, log: bool = True
 ) -> plt.Axes:
     """Draw `y` against the layer, for networks of one depth at one stage: faint runs under their mean.
 
@@ -72,27 +68,22 @@ def plot_vs_layer(
     zero has no place there: the run's line has a gap, and the mean is that of the other runs. It is drawn
     where these are at least half, or else it would be a run's own.
     """
-    quantities = [y] if isinstance(y, str) else list(y)
-    layers, styles = _checked(layers, quantities, "layer", hue), level_styles(layers[hue])
-    ax = ax or plt.subplots()[1]
-    ax.set(xscale="linear", yscale="linear")  # seaborn would average logarithms on a log axis of a sibling
-    ends = layers["layer"].min(), layers["layer"].max()
-    marked = np.rint(np.geomspace(*ends, 8) if log else np.linspace(*ends, 8))
-    mean = {"estimator": _geometric_mean if log else "mean", "errorbar": None, "linewidth": 1.4}
-    mean["markevery"] = np.flatnonzero(np.isin(layers["layer"].unique(), marked)).tolist()
-    faint = {"estimator": None, "linewidth": 0.5, "alpha": 0.3, "zorder": 1, "legend": False}
-    for quantity, dashes in _dashes(quantities, styles).items():
-        look = _seaborn(hue, styles) | {"dashes": dashes}
-        runs = {"hue": hue, "palette": look["palette"], "units": "seed"}
-        sns.lineplot(layers, x="layer", y=quantity, ax=ax, **runs, **faint)
-        sns.lineplot(layers, x="layer", y=quantity, ax=ax, **look, **mean)
+    layers, ax = _checked(layers, "layer", hue, y), ax or plt.subplots()[1]
+    look = line_styles(layers[hue])
+    ax.set(xscale="linear", yscale="linear")  # on a log axis, seaborn would take the mean of logarithms
+    runs = {"estimator": None, "units": "seed", "linewidth": 0.5, "alpha": 0.3, "zorder": 1, "legend": False}
+    sns.lineplot(layers, x="layer", y=y, hue=hue, palette=look["palette"], ax=ax, **runs)
+    places = (np.geomspace if log else np.linspace)(1, layers["layer"].nunique(), 8)
+    mean = {"estimator": _geometric_mean if log else "mean", "errorbar": None}
+    mean["markevery"] = np.unique(places.round().astype(int) - 1).tolist()
+    sns.lineplot(layers, x="layer", y=y, ax=ax, linewidth=1.4, **look, **mean)
     if log:
         ax.set_xscale("log")
         ax.set_yscale("log", nonpositive="mask")
         # Powers of two, each labelled: matplotlib's own choice leaves one or two labels.
         ax.xaxis.set(major_locator=LogLocator(2, numticks=16), major_formatter="{x:g}")
         ax.minorticks_off()
-    return _finish(ax, "layer", quantities, hue, styles, None)
+    return _finish(ax, "layer", axis_label(y), layers[hue])
 
 
 def plot_training_curves(
@@ -110,35 +101,27 @@ def plot_training_curves(
     legal = list(epochs["method"].unique())
     if method not in legal and not (method is None and len(legal) == 1):
         raise ValueError(f"method must be one of {legal}, but {method!r} was passed")
-    epochs = epochs[epochs["method"] == (method or legal[0])]
-    epochs, styles = _checked(epochs, [y], "epoch", "num_layers"), level_styles(epochs["num_layers"])
-    styles = {depth: style | {"marker": ""} for depth, style in styles.items()}
-    ax = ax or plt.subplots()[1]
-    palette = {depth: style["color"] for depth, style in styles.items()}
+    epochs = _checked(epochs[epochs["method"] == (method or legal[0])], "epoch", "num_layers", y)
+    ax, palette = ax or plt.subplots()[1], depth_colors(epochs["num_layers"].unique())
     band = {"errorbar": _interval, "err_kws": {"alpha": 0.15, "linewidth": 0}, "linewidth": 1.4}
-    sns.lineplot(epochs, x="epoch", y=y, hue="num_layers", palette=palette, legend=False, ax=ax, **band)
-    return _finish(ax, "epoch", [y], "num_layers", styles, majority)
+    sns.lineplot(epochs, x="epoch", y=y, hue="num_layers", palette=palette, hue_order=palette, ax=ax, **band)
+    return _finish(ax, "epoch", axis_label(y), epochs["num_layers"], majority)
 
 
-def _checked(table: pd.DataFrame, quantities: list[str], x: str, hue: str) -> pd.DataFrame:
-    """A copy with a fresh index, with what is not finite missing; refuses columns that cannot be drawn."""
-    if hue not in table:
-        raise ValueError(f"hue must be one of {list(table)}, but {hue!r} was passed")
-    known = table.dropna(axis="columns", how="all").select_dtypes("number")
-    legal = [name for name in known if name not in (x, hue, "seed")]
-    for name in quantities:
-        if name not in legal:
-            raise ValueError(f"y must be one of {legal}, but {name!r} was passed")
-    if not 1 <= len(quantities) <= len(QUANTITY_DASHES):
-        raise ValueError(f"y must be one to {len(QUANTITY_DASHES)} columns, but {quantities!r} was passed")
-    keys = list(dict.fromkeys([hue, x, "seed"]))
-    if table.duplicated(keys).any():
-        raise ValueError(f"the table must hold each {', '.join(keys)} once, but some stand there twice")
-    return table[[*keys, *quantities]].reset_index(drop=True).replace([np.inf, -np.inf], np.nan)
+def _checked(table: pd.DataFrame, x: str, hue: str, *quantities: str) -> pd.DataFrame:
+    """The columns to draw, with a fresh index; ValueError where one is missing or rows would be mixed."""
+    for name in (columns := [x, hue, "seed", *quantities]):
+        if name not in table:
+            raise ValueError(f"columns must be some of {', '.join(table)}, but {name!r} was passed")
+    if table.duplicated(columns[:3]).any():
+        raise ValueError(
+            f"the table must hold each {x}, {hue} and seed once: choose one stage, graph or option"
+        )
+    return table[columns].reset_index(drop=True)
 
 
 def _interval(sample: pd.Series) -> tuple[float, float]:
-    """Our interval as seaborn wants it. It holds the mean: of equal numbers that may be off by rounding."""
+    """Our interval as seaborn wants it. It holds the mean, which of equal numbers may be off by rounding."""
     low, high = interval(sample.to_numpy())
     return min(low, sample.mean()), max(high, sample.mean())
 
@@ -149,33 +132,14 @@ def _geometric_mean(values: pd.Series) -> float:
     return gmean(positive) if len(positive) >= len(values) / 2 else np.nan
 
 
-def _seaborn(hue: str, styles: dict[Hashable, dict]) -> dict[str, Any]:
-    """Arguments of :func:`seaborn.lineplot` for styles in matplotlib's words."""
-    by_part = pd.DataFrame(styles).T
-    look = {"palette": by_part["color"].to_dict(), "markers": by_part["marker"].to_dict()}
-    return look | {"hue": hue, "style": hue, "hue_order": list(styles), "style_order": list(styles)}
-
-
-def _dashes(quantities: list[str], styles: dict[Hashable, dict]) -> dict[str, dict[Hashable, tuple]]:
-    """Dashes of each level's line for each quantity: the level's own where one quantity is drawn."""
-    if len(quantities) == 1:
-        return {quantities[0]: {level: style["linestyle"][1] for level, style in styles.items()}}
-    return {q: dict.fromkeys(styles, dash) for q, dash in zip(quantities, QUANTITY_DASHES, strict=False)}
-
-
-def _finish(ax, x, quantities, hue, styles, majority) -> plt.Axes:
+def _finish(ax: plt.Axes, x: str, label: str, hue: pd.Series, majority: float | None = None) -> plt.Axes:
     """Name the axes and, outside them, the lines: above, or to the right where they are ordered."""
-    ax.set(xlabel=axis_label(x), ylabel=", ".join(map(axis_label, quantities)))
-    handles = [plt.Line2D([], [], label=str(level), **style) for level, style in styles.items()]
-    if len(quantities) > 1:
-        plt.setp(handles, linestyle="")
-        for quantity, dash in zip(quantities, QUANTITY_DASHES, strict=False):
-            handles.append(plt.Line2D([], [], label=axis_label(quantity), color="0.3", linestyle=(0, dash)))
+    ax.set(xlabel=axis_label(x), ylabel=label)
     if majority is not None:
-        handles.append(ax.axhline(majority, **MAJORITY_LINE))
-    if isinstance(next(iter(styles)), str):
-        ax.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2, ncols=2)
-    else:
-        outside = {"loc": "upper left", "bbox_to_anchor": (1, 1), "borderaxespad": 0.2, "handlelength": 1.2}
-        ax.legend(handles=handles, title=fill(axis_label(hue), 12), alignment="left", **outside)
+        ax.axhline(majority, label="majority class", color="0.5", linewidth=0.8, linestyle="--", zorder=0)
+    place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": 2}
+    if pd.api.types.is_numeric_dtype(hue):
+        title = fill(axis_label(hue.name), 12)
+        place = {"loc": "upper left", "bbox_to_anchor": (1, 1), "title": title, "handlelength": 1.2}
+    ax.legend(borderaxespad=0.2, alignment="left", **place)
     return ax

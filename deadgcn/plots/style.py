@@ -18,15 +18,16 @@ from matplotlib.colors import to_hex
 from PIL import Image
 
 # Okabe and Ito's colour-blind safe palette. The three arms also differ in lightness, for prints in grey.
+SOLID = (0, ())  # offset and dashes, as in all line styles here
 METHOD_STYLES = {
-    "ReLU": {"color": "#000000", "marker": "o", "linestyle": (0, ())},
+    "ReLU": {"color": "#000000", "marker": "o", "linestyle": SOLID},
     "ReLU + pruning": {"color": "#0072B2", "marker": "s", "linestyle": (0, (5, 1.2))},
     "LeakyReLU": {"color": "#E69F00", "marker": "^", "linestyle": (0, (5, 1.2, 1, 1.2))},
 }
 METHOD_COLORS = {method: style["color"] for method, style in METHOD_STYLES.items()}
 # Other labels take the rest of the palette in order of appearance.
-OTHER_COLORS, OTHER_MARKERS = ("#009E73", "#CC79A7", "#D55E00", "#56B4E9"), ("D", "v", "P", "X", "*")
-MAJORITY_LINE = {"label": "majority class", "color": "0.5", "linewidth": 0.8, "linestyle": "--", "zorder": 0}
+OTHER_COLORS, OTHER_MARKERS = ("#009E73", "#CC79A7", "#D55E00", "#56B4E9"), "DvPX"
+OTHER_LOOKS = list(zip(OTHER_COLORS, OTHER_MARKERS, strict=True))
 AXIS_LABELS = {
     "num_layers": "number of graph convolutions",
     "test_acc": "test accuracy",
@@ -62,24 +63,26 @@ def depth_colors(levels: Sequence) -> dict[Hashable, str]:
     return {level: to_hex(color) for level, color in zip(sorted(levels), palette, strict=True)}
 
 
-def level_styles(column: pd.Series) -> dict[Hashable, dict[str, Any]]:
-    """Colour, marker and line style (matplotlib's words) of each level of a column, in the legend's order.
+def line_styles(column: pd.Series) -> dict[str, Any]:
+    """Arguments of :func:`seaborn.lineplot` that give each level of a column its colour, marker and dashes.
 
-    Numbers are ordered and get :func:`depth_colors`. The three arms have their own styles and come first;
-    other names take the rest of the palette in order of appearance.
+    Numbers are ordered and get :func:`depth_colors`. The three arms come first, in their own styles; other
+    names take the rest of the palette in order of appearance.
 
-    >>> list(level_styles(pd.Series(["mine", "LeakyReLU", "ReLU"])))
+    >>> line_styles(pd.Series(["mine", "LeakyReLU", "ReLU"], name="method"))["hue_order"]
     ['ReLU', 'LeakyReLU', 'mine']
     """
-    levels = column.unique()
+    levels = column.unique().tolist()
     if pd.api.types.is_numeric_dtype(column):
-        look = {"marker": "o", "linestyle": (0, ())}
-        return {level: {"color": color} | look for level, color in depth_colors(levels).items()}
-    known = {method: style for method, style in METHOD_STYLES.items() if method in levels}
-    looks = zip(cycle(OTHER_COLORS), cycle(OTHER_MARKERS), strict=False)
-    others = [level for level in levels if level not in known]
-    styles = zip(others, looks, strict=False)
-    return known | {level: {"color": c, "marker": m, "linestyle": (0, ())} for level, (c, m) in styles}
+        styles = {level: (color, "o", SOLID) for level, color in depth_colors(levels).items()}
+    else:
+        arms = {name: tuple(style.values()) for name, style in METHOD_STYLES.items() if name in levels}
+        others = zip([level for level in levels if level not in arms], cycle(OTHER_LOOKS), strict=False)
+        styles = arms | {level: (*look, SOLID) for level, look in others}
+    colors, markers, lines = zip(*styles.values(), strict=True)
+    parts = {"palette": colors, "markers": markers, "dashes": [dashes for _, dashes in lines]}
+    look = {part: dict(zip(styles, values, strict=True)) for part, values in parts.items()}
+    return {"hue": column.name, "style": column.name, "hue_order": list(styles)} | look
 
 
 def axis_label(column: str) -> str:
@@ -120,12 +123,16 @@ def picture(fig: plt.Figure, dpi: int) -> bytes:
     drawn, saved = io.BytesIO(), io.BytesIO()
     fig.savefig(drawn, format="png", dpi=dpi, bbox_inches="tight", pad_inches=0.04)
     with Image.open(drawn) as image:  # a palette takes a third of the bytes
-        image.convert("RGB").quantize(256).save(saved, format="png", dpi=(dpi, dpi), optimize=True)
+        palette = image.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE)
+    palette.save(saved, format="png", dpi=(dpi, dpi), optimize=True)
     return saved.getvalue()
 
 
 def show_picture(png: bytes, alt: str, **options: Any) -> DisplayHandle | None:
-    """Show a PNG with its alt text in a notebook; print the text where no IPython runs."""
+    """Show a PNG with its alt text in a notebook; print the text where no IPython runs.
+
+    Options are those of :func:`IPython.display.display`.
+    """
     if get_ipython() is None:
         print(alt)
         return None
@@ -134,28 +141,28 @@ def show_picture(png: bytes, alt: str, **options: Any) -> DisplayHandle | None:
 
 
 def publish(fig: plt.Figure, name: str, data: pd.DataFrame, alt: str, folder: str | Path) -> None:
-    """Save a figure as `<name>.png` and the numbers drawn as `<name>.csv`; show it in the notebook; close it.
+    """Save a figure as `<name>.png` and its numbers as `<name>.csv`, show it in the notebook and close it.
 
-    The folder is made if need be. The CSV holds every digit of its floats, without the index.
+    The folder is made if need be. The CSV holds every digit of its floats, and no index.
 
     Args:
         fig: the figure, saved at 150 dpi and shown at 100.
-        name: of the files, without folder and suffix: letters, digits, "_" and "-".
+        name: letters, digits, "_" and "-".
         data: the numbers drawn.
-        alt: the text for readers who do not see the picture.
-        folder: where the files go.
+        alt: a text for readers who do not see the picture.
+        folder: where the two files go.
 
     Raises:
-        ValueError: a bad name, or no alt text.
+        ValueError: another name, or no text.
         NotADirectoryError: the folder is a file.
     """
     if not re.fullmatch(r"[\w-]+", name):
         raise ValueError(f"name must consist of letters, digits, '_' and '-', but {name!r} was passed")
     if not alt.strip():
-        raise ValueError(f"alt must say what the figure {name} shows, but {alt!r} was passed")
+        raise ValueError(f"alt must say what {name} shows, but {alt!r} was passed")
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
-        raise NotADirectoryError(f"folder must be a folder, but the file {folder} was passed")
+        raise NotADirectoryError(f"folder must be a folder, but {folder} is a file")
     csv = data.to_csv(index=False, lineterminator="\n").encode()
     files = {f"{name}.csv": csv, f"{name}.png": picture(fig, SAVED_DPI)}
     folder.mkdir(parents=True, exist_ok=True)
