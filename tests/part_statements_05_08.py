@@ -121,6 +121,13 @@ def test_death_and_vanishing_gradients_need_no_graph():
     assert (last["no_gradient"] > 0.5).all()
 
 
+def test_pruning_revives_where_gradients_arrive():
+    """In the last layers pruning leaves hardly any dead neurons with the graph."""
+    layers = read("death_smoothing_gradient", "figures").query("adjacency == 'normalized' and layer > 126")
+    dead = layers.groupby("method")["dead_fraction"].max()
+    assert dead["ReLU + pruning"] < 0.06 < 0.3 < dead["ReLU"]
+
+
 # 06_ablations
 
 
