@@ -98,11 +98,9 @@ def test_code_writes_no_prose(notebook):
 
 
 @each_notebook
-def test_ids_of_cells_are_words(notebook):
+def test_ids_of_cells_are_not_random(notebook):
     ids = [cell["id"] for kind in ("code", "markdown") for cell in cells(notebook, kind)]
-    assert len(set(ids)) == len(ids)
-    assert all(re.fullmatch(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*", name) for name in ids)
-    assert not any(re.fullmatch(r"[0-9a-f]{8}", name) for name in ids)
+    assert len(set(ids)) == len(ids) and not any(re.fullmatch(r"[0-9a-f-]{8,}", name) for name in ids)
 
 
 @each_notebook
