@@ -1,13 +1,16 @@
-"""Curves of means over depth, layer and epoch, from :func:`~deadgcn.stats.estimates.summarize`."""
+"""Curves over depth, layer and epoch, drawn by seaborn with the 95 % intervals of :mod:`deadgcn.stats`."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib import pyplot as plt
+from scipy.stats import gmean
 
 from deadgcn.plots.style import axis_label, line_styles
-from deadgcn.stats.estimates import summarize
+from deadgcn.stats.estimates import interval
 
 
 def plot_vs_num_layers(
@@ -20,26 +23,22 @@ def plot_vs_num_layers(
 ) -> plt.Axes:
     """Draw `y` against depth: the mean with its 95 % interval, and every run as a dot.
 
-    Levels of `hue` stand side by side at each depth. Two columns in `y` (as in the paper's figure 1a) differ
-    in line style. `majority` is the accuracy of always answering the majority class.
+    Levels of `hue` stand side by side at each depth. Several columns in `y` (two in the paper's figure 1a)
+    differ in their dashes. `majority` is the accuracy of always answering the majority class.
     """
-    ax = ax or plt.subplots()[1]
-    quantities = [y] if isinstance(y, str) else list(y)
-    for quantity, linestyle in zip(quantities, ("-", ":"), strict=False):
-        levels = list(_per_level(runs, "num_layers", quantity, hue))
-        step = 0.3 / len(levels) * min(np.diff(np.unique(runs["num_layers"])), default=1)
-        for place, (level, style, means, rows) in enumerate(levels):
-            if len(quantities) > 1:
-                style = style | {"linestyle": linestyle}
-            shift = step * (place - (len(levels) - 1) / 2)
-            label = level if quantity == quantities[0] else None
-            ax.plot(means["num_layers"] + shift, means["mean"], label=label, markeredgecolor="white", **style)
-            ax.vlines(means["num_layers"] + shift, means["low"], means["high"], color=style["color"])
-            ax.scatter(rows["num_layers"] + shift, rows[quantity], 4, style["color"], alpha=0.3, linewidth=0)
-        if len(quantities) > 1:
-            ax.plot([], [], color="0.3", linestyle=linestyle, label=axis_label(quantity))
+    ax, look, names = ax or plt.subplots()[1], _look(runs, hue), [y] if isinstance(y, str) else list(y)
+    table = runs.melt([hue, "num_layers", "seed"], names, "quantity")
+    table["quantity"] = table["quantity"].map(axis_label)
+    if len(names) > 1:
+        look |= {"style": "quantity", "style_order": None, "markers": False, "dashes": True}
+    levels, gap = look["hue_order"], min(np.diff(np.unique(runs["num_layers"])), default=1)
+    place = table[hue].map(levels.index) - (len(levels) - 1) / 2
+    table["x"] = table["num_layers"] + 0.3 * gap / len(levels) * place
+    sns.lineplot(table, x="x", y="value", errorbar=_interval, err_style="bars", ax=ax, **look)
+    dots = {"s": 4, "alpha": 0.3, "linewidth": 0, "legend": False, "palette": look["palette"]}
+    sns.scatterplot(table, x="x", y="value", hue=hue, ax=ax, **dots)
     ax.xaxis.get_major_locator().set_params(integer=True)
-    return _finish(ax, "num_layers", ", ".join(map(axis_label, quantities)), hue, majority)
+    return _finish(ax, "num_layers", ", ".join(map(axis_label, names)), majority)
 
 
 def plot_vs_layer(
@@ -50,18 +49,18 @@ def plot_vs_layer(
     With `log` both axes are logarithmic (as in the paper's figures 1b and 1c) and the mean is geometric.
     Zeros are left out, and so is the mean where more than half of the runs are zero.
     """
-    ax = ax or plt.subplots()[1]
-    for level, style, means, rows in _per_level(layers, "layer", y, hue, log):
-        runs = rows.pivot(index="layer", columns="seed", values=y)
-        ax.plot(runs.where(runs > 0) if log else runs, color=style["color"], linewidth=0.5, alpha=0.3)
-        mean = means["mean"].where(means["n_zero"] <= means["n"]) if log else means["mean"]
-        ax.plot(means["layer"], mean, label=level, **style | {"marker": ""})
+    ax, look = ax or plt.subplots()[1], _look(layers, hue) | {"markers": False}
+    ax.set(xscale="linear", yscale="linear")  # on a log axis seaborn would average logarithms
+    faint = {"hue": hue, "palette": look["palette"], "linewidth": 0.5, "alpha": 0.3, "legend": False}
+    sns.lineplot(layers, x="layer", y=y, units="seed", estimator=None, ax=ax, **faint)
+    estimator = _geometric_mean if log else "mean"
+    sns.lineplot(layers, x="layer", y=y, estimator=estimator, errorbar=None, ax=ax, **look)
     if log:
         ax.set_xscale("log", base=2)
         ax.xaxis.set_major_formatter("{x:g}")
         if (layers[y] > 0).any():
-            ax.set_yscale("log")
-    return _finish(ax, "layer", axis_label(y), hue)
+            ax.set_yscale("log", nonpositive="mask")
+    return _finish(ax, "layer", axis_label(y))
 
 
 def plot_training_curves(
@@ -77,23 +76,42 @@ def plot_training_curves(
         if method not in (legal := list(epochs["method"].unique())):
             raise ValueError(f"method must be one of {legal}, but {method!r} was passed")
         epochs = epochs[epochs["method"] == method]
-    ax = ax or plt.subplots()[1]
-    for level, style, means, _ in _per_level(epochs, "epoch", y, "num_layers"):
-        ax.plot(means["epoch"], means["mean"], color=style["color"], label=level)
-        ax.fill_between(means["epoch"], means["low"], means["high"], color=style["color"], alpha=0.15, lw=0)
-    return _finish(ax, "epoch", axis_label(y), "num_layers", majority)
+    ax, look = ax or plt.subplots()[1], _look(epochs, "num_layers") | {"markers": False}
+    sns.lineplot(epochs, x="epoch", y=y, errorbar=_interval, ax=ax, **look)
+    return _finish(ax, "epoch", axis_label(y), majority)
 
 
-def _per_level(table: pd.DataFrame, x: str, y: str, hue: str, log: bool = False) -> Iterator[tuple]:
-    """For each level of `hue`: its name, its style, the estimates at each `x`, and its rows of the table."""
-    summary = summarize(table, y, by=(hue, x), log=log).sort_values(x)
-    for level, style in line_styles(table[hue]).items():
-        yield level, style, summary[summary[hue] == level], table[table[hue] == level]
+def _look(table: pd.DataFrame, hue: str) -> dict[str, Any]:
+    """Seaborn's arguments for the styles of a column's levels."""
+    styles = line_styles(table[hue])
+    look = {name: {level: style[name] for level, style in styles.items()} for name in ("marker", "dashes")}
+    palette = {level: style["color"] for level, style in styles.items()}
+    order = {"hue": hue, "style": hue, "hue_order": list(styles), "style_order": list(styles)}
+    return order | {"palette": palette, "markers": look["marker"], "dashes": look["dashes"]}
 
 
-def _finish(ax: plt.Axes, x: str, label: str, hue: str, majority: float | None = None) -> plt.Axes:
+def _interval(sample: pd.Series) -> tuple[float, float]:
+    """Our interval; it holds the mean, which matplotlib asks for and rounding may deny."""
+    low, high = interval(sample.to_numpy())
+    return min(low, sample.mean()), max(high, sample.mean())
+
+
+def _geometric_mean(values: pd.Series) -> float:
+    positive = values[values > 0]
+    return gmean(positive) if 2 * len(positive) >= len(values) else np.nan
+
+
+def _finish(ax: plt.Axes, x: str, label: str, majority: float | None = None) -> plt.Axes:
     ax.set(xlabel=axis_label(x), ylabel=label)
     if majority is not None:
         ax.axhline(majority, label="majority class", color="0.5", linewidth=0.8, linestyle="--", zorder=0)
-    ax.legend(title=axis_label(hue), loc="lower left", bbox_to_anchor=(0, 1), ncols=2, alignment="left")
+    title = axis_label(ax.get_legend().get_title().get_text())
+    handles, labels = ax.get_legend_handles_labels()
+    shown = [
+        (handle, text)
+        for handle, text in zip(handles, labels, strict=True)
+        if text not in ("method", "quantity")
+    ]
+    place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": 2, "alignment": "left"}
+    ax.legend(*zip(*shown, strict=True), title=title, **place)
     return ax

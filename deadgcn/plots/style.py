@@ -14,9 +14,9 @@ from PIL import Image
 
 # Okabe and Ito's colour-blind safe palette. The three arms also differ in lightness, for prints in grey.
 METHOD_STYLES = {
-    "ReLU": {"color": "#000000", "marker": "o", "linestyle": "-"},
-    "ReLU + pruning": {"color": "#0072B2", "marker": "s", "linestyle": "--"},
-    "LeakyReLU": {"color": "#E69F00", "marker": "^", "linestyle": "-."},
+    "ReLU": {"color": "#000000", "marker": "o", "dashes": ""},
+    "ReLU + pruning": {"color": "#0072B2", "marker": "s", "dashes": (4, 1.5)},
+    "LeakyReLU": {"color": "#E69F00", "marker": "^", "dashes": (4, 1.5, 1, 1.5)},
 }
 METHOD_COLORS = {method: style["color"] for method, style in METHOD_STYLES.items()}
 OTHER_COLORS = ("#009E73", "#CC79A7", "#D55E00", "#56B4E9")  # of other names, in order of appearance
@@ -44,14 +44,15 @@ def depth_colors(levels: Sequence) -> dict[Hashable, str]:
 
 
 def line_styles(column: pd.Series) -> dict[Hashable, dict[str, Any]]:
-    """Arguments of matplotlib's `plot` for each level of a column: numbers sorted, the three arms first."""
+    """Colour, marker and dashes of each level of a column: numbers sorted, the three arms first."""
     levels = column.unique()
     if pd.api.types.is_numeric_dtype(column):
-        return {level: {"color": color, "marker": "o"} for level, color in depth_colors(levels).items()}
+        colors = depth_colors(levels)
+        return {level: {"color": color, "marker": "o", "dashes": ""} for level, color in colors.items()}
     styles = {method: style for method, style in METHOD_STYLES.items() if method in levels}
     others = [level for level in levels if level not in styles]
     for level, color, marker in zip(others, cycle(OTHER_COLORS), cycle("DvPX"), strict=False):
-        styles[level] = {"color": color, "marker": marker}
+        styles[level] = {"color": color, "marker": marker, "dashes": ""}
     return styles
 
 
