@@ -1,6 +1,5 @@
 """One run's settings, validated. Imports no torch, so that bad settings are refused at once."""
 
-import inspect
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -8,45 +7,47 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
 
-from deadgcn.gcn.activations import describe
-
-PROJECT = Path(__file__).resolve().parents[1]
+PROJECT = Path(__file__).resolve().parents[1]  # the folder of notebooks/, params/, data/ and .cache/
 DATASETS = ("Cora", "CiteSeer", "PubMed", "SyntheticCora")
-ACTS = ("relu", "leaky_relu")
 
 
 def _number(value: Any) -> Any:
-    """Refuse booleans, unwrap numpy scalars; text such as "5e-4" (YAML's reading of it) passes on."""
+    """Refuse booleans and unwrap numpy scalars; text such as "5e-4" passes on to pydantic."""
     if isinstance(value, bool):
         raise ValueError(f"must be a number, but {value!r} was passed")
     return value.item() if hasattr(value, "item") else value
 
 
-def check_dataset(name: Any, legal: tuple[str, ...] = DATASETS) -> str:
-    """The name, if it is a legal one or PyTorch Geometric knows it; ValueError says what it may be."""
-    if name in legal:
-        return name
+def _dataset_name(name: Any) -> str:
+    """The name, if it is written as names of data sets are; :func:`deadgcn.load_graph` knows which exist."""
     if isinstance(name, str) and re.fullmatch(r"[A-Z]\w*(-[\w.]+)?", name):
-        from deadgcn.data.pyg import is_known
-
-        if is_known(name):
-            return name
+        return name
     raise ValueError(
-        f"must be one of {', '.join(legal)}, or a data set of PyTorch Geometric, such as Amazon-Photo"
+        f"must be one of {', '.join(DATASETS)}, or a data set of PyTorch Geometric such as Amazon-Photo, "
+        f"but {name!r} was passed"
     )
 
 
 def _known_act(act: Any) -> str | Callable:
-    if act in ACTS:
+    """The activation: a function, or the name of one without parameters that PyTorch Geometric knows."""
+    if act in ("relu", "leaky_relu") or (callable(act) and not isinstance(act, type)):
         return act
-    if not (inspect.isfunction(act) or inspect.isbuiltin(act)):
-        raise ValueError(f"must be one of {', '.join(ACTS)}, or a function")
-    describe(act)  # refuses what cannot be told from others
+    from torch_geometric.nn.resolver import activation_resolver  # imports torch, which takes seconds
+
+    try:
+        has_parameters = any(True for _ in activation_resolver(act).parameters())
+    except (ValueError, TypeError, AttributeError):
+        has_parameters = True
+    if not isinstance(act, str) or has_parameters:
+        raise ValueError(
+            "must be a function, or an activation without parameters that PyTorch Geometric knows by name, "
+            f"such as relu, leaky_relu, elu or tanh, but {act!r} was passed"
+        )
     return act
 
 
 def _act_as_text(act: str | Callable) -> str:
-    return act if isinstance(act, str) else describe(act)
+    return act if isinstance(act, str) else getattr(act, "__name__", repr(act))
 
 
 Int = Annotated[int, BeforeValidator(_number)]
@@ -66,7 +67,7 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
 
-    dataset: Annotated[str, BeforeValidator(check_dataset)] = "Cora"
+    dataset: Annotated[str, BeforeValidator(_dataset_name)] = "Cora"
     method: str = Field("ReLU", min_length=1)  # the arm's label in tables and figures; changes no number
     num_layers: Int = Field(10, ge=0, le=10_000)  # graph convolutions; 0 is the linear head alone
     seed: Int = Field(0, ge=0, lt=2**63)  # the original set none
@@ -74,7 +75,7 @@ class Config(BaseModel):
     adjacency: Literal["normalized", "identity"] = "normalized"  # identity: a network without a graph
     normalize_features: bool = Field(False, strict=True)  # each row by its sum; the paper's are raw 0/1 words
     hidden_channels: Int = Field(32, ge=1, le=65_536)
-    act: Act = "relu"  # or leaky_relu, or a function of a layer's pre-activations [N, d]; dumped as text
+    act: Act = "relu"  # a name known to PyTorch Geometric, or a function of pre-activations [N, d]
     negative_slope: Float = Field(0.8, gt=0, lt=1)  # of leaky_relu
     bias: bool = Field(True, strict=True)  # the convolutions' biases
     dropout: Float = Field(0.0, ge=0, lt=1)  # after each activation; the paper uses none

@@ -1,52 +1,57 @@
-"""Finished runs on disk: a file for each, found by the text of everything that its numbers depend on.
-
-A file is believed if its checksum fits and its key is the one asked for. So damage of any kind, or an entry
-in the place of another, means that the run is trained again. Nothing is unpickled but tensors and plain
-numbers, and these only once the checksum fits.
-"""
+"""A cache of finished runs on disk: one file per run, with a checksum, written atomically."""
 
 import hashlib
 import io
+import os
+import secrets
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from deadgcn.experiments import files
-
 
 def load(folder: Path, key: str) -> dict | None:
-    """What was stored under this key, or None; a damaged file is as good as none, and a line says so."""
+    """Return what was stored under this key, or None if there is no such entry.
+
+    An entry is used only if its checksum and its key match; a damaged one counts as missing, and a line on
+    stderr says so. Only tensors and plain values are unpickled, and only after the checksum has matched.
+    """
     path = _path(folder, key)
     try:
         content = path.read_bytes()
     except FileNotFoundError:
         return None
     try:
-        return _read(content, key)
-    except Exception as error:  # whatever it is that somebody else's file makes torch say
-        # The carriage return makes it a line of progress: shown, but not kept in executed notebooks.
+        return _decode(content, key)
+    except Exception as error:  # torch.load can raise almost anything on a corrupt file
+        # The carriage return marks a line of progress: executed notebooks do not keep those.
         print(f"{path} is damaged ({error}); this run is trained again\r", file=sys.stderr)
         return None
 
 
 def store(folder: Path, key: str, value: dict) -> None:
-    """Keep a dictionary of numbers, or of dictionaries of arrays, tensors and numbers. Raises OSError."""
-    tensors = {name: _as_tensors(part) for name, part in value.items()}
+    """Store a dictionary of numbers and of dictionaries of numbers, arrays or tensors. Raises OSError."""
+    # Arrays are copied, because torch saves everything that a view is a view of.
+    tensors = _convert(value, np.ndarray, lambda array: torch.from_numpy(array.copy()))
     torch.save({"key": key, "value": tensors}, buffer := io.BytesIO())
     content = buffer.getvalue()
-    files.write(_path(folder, key), hashlib.sha256(content).digest() + content)
+    write(_path(folder, key), hashlib.sha256(content).digest() + content)
 
 
-def _read(content: bytes, key: str) -> dict:
-    if content[:32] != hashlib.sha256(content[32:]).digest():
-        raise ValueError("its checksum does not fit")
-    found = torch.load(io.BytesIO(content[32:]), weights_only=True)
-    if found["key"] != key:
-        raise ValueError("it is that of another run")
-    return {name: _as_arrays(name, part) for name, part in found["value"].items()}
+def write(path: Path, content: bytes) -> None:
+    """Write a file atomically, creating its folder. Raises OSError, which leaves the old content in place."""
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        part.write_bytes(content)
+        os.replace(part, path)
+    except OSError as error:  # a full disk does not say which file it was
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _path(folder: Path, key: str) -> Path:
@@ -54,15 +59,19 @@ def _path(folder: Path, key: str) -> Path:
     return folder / "runs" / name[:2] / f"{name}.run"
 
 
-def _as_tensors(part: Any) -> Any:
-    if isinstance(part, dict):
-        return {name: _as_tensors(value) for name, value in part.items()}
-    # A copy, because a view is saved with all that it is a view of.
-    return torch.from_numpy(part.copy()) if isinstance(part, np.ndarray) else part
+def _decode(content: bytes, key: str) -> dict:
+    checksum, saved = content[:32], content[32:]
+    if checksum != hashlib.sha256(saved).digest():
+        raise ValueError("its checksum does not match")
+    entry = torch.load(io.BytesIO(saved), weights_only=True)
+    if entry["key"] != key:
+        raise ValueError("it belongs to another run")
+    state = {name: part for name, part in entry["value"].items() if name == "best_state"}  # stays tensors
+    return _convert(entry["value"], torch.Tensor, torch.Tensor.numpy) | state
 
 
-def _as_arrays(name: str, part: Any) -> Any:
-    """Undo `_as_tensors`: of what a run holds only its parameters are tensors."""
-    if name == "best_state" or not isinstance(part, dict):
-        return part
-    return {key: value.numpy() if torch.is_tensor(value) else value for key, value in part.items()}
+def _convert(value: Any, kind: type, conversion: Callable) -> Any:
+    """Convert all values of one type in nested dictionaries."""
+    if isinstance(value, dict):
+        return {name: _convert(part, kind, conversion) for name, part in value.items()}
+    return conversion(value) if isinstance(value, kind) else value

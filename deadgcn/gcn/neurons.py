@@ -2,8 +2,8 @@
 
 A neuron is one output channel of one hidden layer. It is dead when its activation is exactly 0 at every
 node: its weights then get no gradient. Everything here looks at post-activations, so a LeakyReLU network has
-no dead neurons except where numbers underflow. (The original's code applies a ReLU first, and so reports
-dead neurons for LeakyReLU too.)
+no dead neurons except where numbers underflow. The original's code applies a ReLU first, and therefore
+reports dead neurons for LeakyReLU too.
 """
 
 import torch

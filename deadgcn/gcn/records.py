@@ -1,11 +1,11 @@
-"""What is recorded of networks: accuracies, and for every layer death, smoothing and the gradient."""
+"""What is recorded of a network: accuracies, and for every layer death, smoothing and the gradient."""
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torch_geometric.data import Data
 
-from deadgcn.gcn.engine import Workspace
+from deadgcn.gcn.engine import Passes
 from deadgcn.gcn.model import GCN
 from deadgcn.gcn.neurons import dead_fraction, zero_fraction
 from deadgcn.gcn.smoothing import all_measures, frobenius_norm
@@ -34,22 +34,20 @@ def losses_and_gradient(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 def accuracy(logits: Tensor, y: Tensor, nodes: Tensor) -> Tensor:
     """Share of the given nodes classified right by each run, ``[R]``.
 
-    Missing (NaN) for a run with a logit that is not finite at any node, which has no answers to count: the
-    largest of three NaNs would be the first class. Activations that overflow end there too.
+    Missing (NaN) for a run whose logits are not finite everywhere: argmax of NaNs would be the first class.
     """
     correct = (logits[:, nodes].argmax(-1) == y[nodes]).float().mean(-1)
     return correct.where(logits.isfinite().all(-1).all(-1), torch.nan)
 
 
-def measure(passes: Workspace, graph: Data, dead_threshold: float) -> dict:
+def measure(passes: Passes, graph: Data, dead_threshold: float) -> dict:
     """Evaluate the present weights, without dropout.
 
-    Returns ``test_acc`` and ``val_acc``, each ``[R]``, and ``layers``: a name -> array ``[R, L]`` of every
-    measure of :func:`deadgcn.gcn.smoothing.all_measures`, ``dead_fraction``, ``zero_fraction`` and
-    ``gradient_norm``, the Frobenius norm of the gradient of the training loss (without weight decay) with
-    respect to the layer's weight. It is exactly 0 where no gradient arrives, or where float32 underflows.
-
-    Of activations that are not finite everything is missing.
+    Returns ``test_acc`` and ``val_acc``, each ``[R]``, and ``layers``, a name -> array ``[R, L]``: the
+    measures of :func:`deadgcn.all_measures`, ``dead_fraction``, ``zero_fraction``, and ``gradient_norm``, the
+    Frobenius norm of the gradient of the training loss (without weight decay) with respect to the layer's
+    weight. It is exactly 0 where no gradient arrives, or where float32 underflows. Everything is missing
+    (NaN) where activations are not finite.
     """
     passes.model.eval()
     logits, depth = passes.forward(), passes.model.num_layers
@@ -80,7 +78,7 @@ def result(
 ) -> dict:
     """Collect one run's numbers as plain numbers and NumPy arrays; the model holds the best state.
 
-    An epoch below 0 is one that never came.
+    An epoch of -1 means never.
     """
     epochs = {"best_epoch": int(best_epoch[run]), "diverged_epoch": int(diverged_epoch[run])}
     numbers = {name: epoch if epoch >= 0 else None for name, epoch in epochs.items()}

@@ -1,24 +1,21 @@
 r"""How alike node embeddings are, layer by layer: ``[..., N, d] -> [...]``, float64.
 
-Any embeddings will do, those of a PyTorch Geometric model of your own too. Measures compute in float64 after
-dividing by a power of two: float32 squares of 1e-22, which deep ReLU networks reach, vanish.
+The measures take any embeddings, also those of a PyTorch Geometric model. They divide by a power of two and
+compute in float64, because float32 squares of 1e-22, which deep ReLU networks reach, underflow.
 
 The paper's two, :func:`dirichlet_energy` and :func:`distance_to_mean`, grow with the size of the embeddings,
 as do :func:`normalized_dirichlet_energy` and the size itself, :func:`frobenius_norm`. The others are the
-same for X and cX. Of a zero matrix, and of one that is not finite, they are missing (NaN): nothing is
-neither smooth nor rough.
+same for X and cX; smoothness is undefined (NaN) for a zero matrix, and for one that is not finite.
 
-Graphs are undirected: ``edge_index [2, E]`` holds both directions of each edge. :math:`\tilde A = A + I`
-has a self-loop at every node, whether or not the edges have, and :math:`\tilde D` is the diagonal of its
-row sums.
+Graphs are undirected: ``edge_index [2, E]`` holds both directions of each edge; ValueError if not.
+:math:`\tilde A = A + I` has a self-loop at every node, whether or not the edges have, and :math:`\tilde D` is
+the diagonal of its row sums.
 """
 
-from typing import NamedTuple
-
 import torch
-from scipy.sparse.csgraph import connected_components
 from torch import Tensor
-from torch_geometric.utils import coalesce, is_undirected, remove_self_loops, to_scipy_sparse_matrix
+
+from deadgcn.gcn.structure import Structure
 
 
 def dirichlet_energy(x: Tensor, edge_index: Tensor, root: bool = True) -> Tensor:
@@ -26,8 +23,7 @@ def dirichlet_energy(x: Tensor, edge_index: Tensor, root: bool = True) -> Tensor
 
     .. math:: E(X) = \sqrt{\frac{1}{N} \sum_i \sum_{j \in N(i)} \lVert x_i - x_j \rVert^2}
 
-    The sum runs over directed edges: an undirected one counts twice, self-loops add nothing. ``root``:
-    whether to take the root (the paper does; Cai & Wang 2020, arXiv 2006.13318, do not).
+    The sum runs over directed edges: an undirected one counts twice. ``root=False`` leaves the root out.
 
     >>> dirichlet_energy(torch.tensor([[0.0], [2.0]]), torch.tensor([[0, 1], [1, 0]]))
     tensor(2., dtype=torch.float64)
@@ -40,8 +36,8 @@ def dirichlet_energy(x: Tensor, edge_index: Tensor, root: bool = True) -> Tensor
 def distance_to_mean(x: Tensor) -> Tensor:
     r"""Distance to mean (DTM), :math:`\lVert X - \mathbf{1}\,\mathrm{mean}(X) \rVert_F` (Wu et al. 2023).
 
-    Zero when all nodes have the same embedding. In the limit of a GCN they are proportional to the root of
-    the degree instead, so DTM does not vanish there (arXiv 2305.16102).
+    (arXiv 2305.16102.) Zero when all nodes have the same embedding. In the limit of a GCN embeddings are
+    proportional to the root of the degree instead, so DTM does not vanish there.
 
     >>> distance_to_mean(torch.tensor([[3.0], [1.0]]))
     tensor(1.4142, dtype=torch.float64)
@@ -70,27 +66,27 @@ def normalized_dirichlet_energy(x: Tensor, edge_index: Tensor) -> Tensor:
     Zero in the limit of a GCN, where rows are proportional to :math:`\sqrt{\tilde d_i}` in each component.
     """
     x, scale = _rescaled(x)
-    return _laplacian_form(x, _Graph.of(edge_index, x.shape[-2])) * scale * scale
+    return _laplacian_form(x, Structure.of(edge_index, x.shape[-2])) * scale * scale
 
 
 def rayleigh_quotient(x: Tensor, edge_index: Tensor) -> Tensor:
     r"""Rayleigh quotient :math:`\mathrm{tr}(X^\top \tilde L X) / \lVert X \rVert_F^2`, between 0 and 2.
 
-    :func:`normalized_dirichlet_energy` with the size divided out (same source). 0 is smooth on the graph.
+    :func:`normalized_dirichlet_energy` with the size divided out. 0 is smooth on the graph.
     """
     x, _ = _rescaled(x)
-    return _laplacian_form(x, _Graph.of(edge_index, x.shape[-2])) / _norm(x).square()
+    return _laplacian_form(x, Structure.of(edge_index, x.shape[-2])) / _norm(x).square()
 
 
 def distance_to_limit(x: Tensor, edge_index: Tensor) -> Tensor:
-    r"""Distance to a GCN's limit, relative to the norm: :math:`\lVert X - P X \rVert_F / \lVert X \rVert_F`.
+    r"""Distance to a GCN's limit, relative to the size: :math:`\lVert X - P X \rVert_F / \lVert X \rVert_F`.
 
-    :math:`P` projects on the span of :math:`\tilde D^{1/2} \mathbf{1}_C`, one vector for each connected
-    component :math:`C`, into which repeated propagation collapses (Oono & Suzuki 2020, arXiv 1905.10947,
-    whose distance is not divided by the norm). Between 0 and 1.
+    :math:`P` projects on the span of :math:`\tilde D^{1/2} \mathbf{1}_C` over the connected components
+    :math:`C`, to which repeated propagation converges (Oono & Suzuki 2020, arXiv 1905.10947, who do not
+    divide by the norm). Between 0 and 1.
     """
     x, _ = _rescaled(x)
-    return _outside_limit(x, _Graph.of(edge_index, x.shape[-2])) / _norm(x)
+    return _outside_limit(x, Structure.of(edge_index, x.shape[-2])) / _norm(x)
 
 
 def relative_distance_to_mean(x: Tensor) -> Tensor:
@@ -105,14 +101,12 @@ def relative_distance_to_mean(x: Tensor) -> Tensor:
 def mean_average_distance(x: Tensor, edge_index: Tensor) -> Tensor:
     r"""Mean average distance (MAD) over neighbours: their cosine distance, in [0, 2].
 
-    .. math:: \mathrm{mean}_i \, \mathrm{mean}_{j \in N(i)} \left(1 - \cos(x_i, x_j)\right)
-
-    (Chen et al. 2020, arXiv 1909.03211, who leave pairs of distance 0 out of the means; here they count.)
-    A zero row has no direction: pairs with one are left out, and so is a node without any other pair.
-    Where no pair is left the result is missing.
+    The mean over nodes i of the mean over neighbours j of :math:`1 - \cos(x_i, x_j)` (Chen et al. 2020, arXiv
+    1909.03211, who leave pairs of distance 0 out of the means; here they count).
+    Pairs with a zero row are left out, because it has no direction. Missing (NaN) where no pair is left.
     """
     x, _ = _rescaled(x)
-    return _mean_average_distance(x, _Graph.of(edge_index, x.shape[-2]))
+    return _mean_average_distance(x, Structure.of(edge_index, x.shape[-2]))
 
 
 def stable_rank(x: Tensor) -> Tensor:
@@ -126,9 +120,8 @@ def stable_rank(x: Tensor) -> Tensor:
 def effective_rank(x: Tensor) -> Tensor:
     r"""Effective rank: the exponential of the entropy of the singular values, from 1 to min(N, d).
 
-    .. math:: \exp\left(-\sum_k p_k \ln p_k\right), \quad p_k = \sigma_k / \textstyle\sum_m \sigma_m
-
-    (Roy & Vetterli 2007; for over-smoothing Zhang et al. 2025, arXiv 2502.04591.)
+    :math:`\exp(-\sum_k p_k \ln p_k)` with :math:`p_k = \sigma_k / \sum_m \sigma_m` (Roy & Vetterli 2007;
+    for over-smoothing Zhang et al. 2025, arXiv 2502.04591).
     """
     return _ranks(_rescaled(x)[0])[1]
 
@@ -136,18 +129,16 @@ def effective_rank(x: Tensor) -> Tensor:
 def rank_one_distance(x: Tensor) -> Tensor:
     r"""Distance to the nearest matrix of rank one, relative to the norm, in [0, 1).
 
-    .. math:: \min_{u, v} \frac{\lVert X - u v^\top \rVert_F}{\lVert X \rVert_F}
-              = \sqrt{\textstyle\sum_{k \ge 2} \sigma_k^2 / \sum_k \sigma_k^2}
-
-    Rank collapse (Roth & Liebig 2023, arXiv 2308.16800) is the approach to 0, whatever the vectors.
+    :math:`\sqrt{\sum_{k \ge 2} \sigma_k^2 / \sum_k \sigma_k^2}`. Rank collapse (Roth & Liebig 2023, arXiv
+    2308.16800) is the approach to 0.
     """
     return _ranks(_rescaled(x)[0])[2]
 
 
 def all_measures(x: Tensor, edge_index: Tensor) -> dict[str, Tensor]:
-    """Return every measure above, each ``[...]``, under its column's name in the tables of layers."""
+    """Every measure above, each ``[...]``, under its name in the tables of layers."""
     x, scale = _rescaled(x)
-    graph, size = _Graph.of(edge_index, x.shape[-2]), _norm(x)
+    graph, size = Structure.of(edge_index, x.shape[-2]), _norm(x)
     stable, effective, rank_one = _ranks(x)
     laplacian, to_mean = _laplacian_form(x, graph), _norm(x - x.mean(-2, keepdim=True))
     return {
@@ -165,43 +156,20 @@ def all_measures(x: Tensor, edge_index: Tensor) -> dict[str, Tensor]:
     }
 
 
-class _Graph(NamedTuple):
-    edge_index: Tensor  # [2, E], each edge once in each direction, no self-loops
-    degree: Tensor  # [N], float64, the self-loop included
-    component: Tensor  # [N], the number of each node's connected component
-
-    @classmethod
-    def of(cls, edge_index: Tensor, num_nodes: int) -> "_Graph":
-        if edge_index.numel() and not 0 <= int(edge_index.min()) <= int(edge_index.max()) < num_nodes:
-            raise ValueError(
-                f"edge_index must name nodes from 0 to {num_nodes - 1}, as many as x has rows, "
-                f"but it spans {int(edge_index.min())} to {int(edge_index.max())}"
-            )
-        edge_index = coalesce(remove_self_loops(edge_index)[0])
-        if not is_undirected(edge_index, num_nodes=num_nodes):
-            raise ValueError("edge_index must hold both directions of every edge; to_undirected adds them")
-        degree = edge_index[0].bincount(minlength=num_nodes) + 1
-        links = to_scipy_sparse_matrix(edge_index.cpu(), num_nodes=num_nodes)
-        component = torch.from_numpy(connected_components(links)[1]).to(edge_index)
-        return cls(edge_index, degree.double(), component)
-
-
 def _squared_differences(x: Tensor, edge_index: Tensor) -> Tensor:
     """Sum over edges of the squared distance of their ends, ``[..., N, d] -> [...]``."""
     source, target = edge_index
     # One matrix at a time: its E rows of differences fit the processor's cache, all matrices' do not.
-    sums = [
-        one.index_select(0, source).sub_(one.index_select(0, target)).square_().sum()  # over [E, d]
-        for one in x.reshape(-1, *x.shape[-2:])
-    ]
+    ones = x.reshape(-1, *x.shape[-2:])
+    sums = [one[source].sub_(one[target]).square_().sum() for one in ones]  # over [E, d]
     return torch.stack(sums).view(x.shape[:-2])
 
 
-def _laplacian_form(x: Tensor, graph: _Graph) -> Tensor:
+def _laplacian_form(x: Tensor, graph: Structure) -> Tensor:
     return _squared_differences(x / graph.degree.sqrt()[:, None], graph.edge_index) / 2
 
 
-def _outside_limit(x: Tensor, graph: _Graph) -> Tensor:
+def _outside_limit(x: Tensor, graph: Structure) -> Tensor:
     root = graph.degree.sqrt()[:, None]  # [N, 1]
     components = int(graph.component.max()) + 1
     sums = x.new_zeros(*x.shape[:-2], components, x.shape[-1])  # [..., C, d]
@@ -211,7 +179,7 @@ def _outside_limit(x: Tensor, graph: _Graph) -> Tensor:
     return _norm(x - root * coefficients.index_select(-2, graph.component))
 
 
-def _mean_average_distance(x: Tensor, graph: _Graph) -> Tensor:
+def _mean_average_distance(x: Tensor, graph: Structure) -> Tensor:
     unit = x / x.abs().amax(-1, keepdim=True)  # first by the largest, or a small row's squares would vanish
     unit /= torch.linalg.vector_norm(unit, dim=-1, keepdim=True)
     known = ~unit.isnan().any(-1)  # [..., N]
@@ -219,7 +187,7 @@ def _mean_average_distance(x: Tensor, graph: _Graph) -> Tensor:
     for one, rows in zip(unit.reshape(-1, *x.shape[-2:]), known.reshape(-1, x.shape[-2]), strict=True):
         edges = graph.edge_index[:, rows[graph.edge_index].all(0)]
         # 1 - cos is half the squared distance of unit vectors, without the loss of digits near 0.
-        apart = one.index_select(0, edges[0]).sub_(one.index_select(0, edges[1])).square_().sum(1) / 2  # [E]
+        apart = one[edges[0]].sub_(one[edges[1]]).square_().sum(1) / 2  # [E]
         sums = x.new_zeros(x.shape[-2]).index_add_(0, edges[0], apart)
         counts = edges[0].bincount(minlength=x.shape[-2])
         means.append((sums / counts)[counts > 0].mean())
@@ -227,7 +195,7 @@ def _mean_average_distance(x: Tensor, graph: _Graph) -> Tensor:
 
 
 def _ranks(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Stable rank, effective rank and rank-one distance; their ratios are missing if X is 0 or not finite."""
+    """Stable rank, effective rank and rank-one distance."""
     finite = x.isfinite().all((-2, -1))[..., None, None]
     values = torch.linalg.svdvals(torch.where(finite, x, 0.0))  # [..., min(N, d)], largest first
     squares, shares = values.square(), values / values.sum(-1, keepdim=True)

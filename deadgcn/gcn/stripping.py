@@ -1,8 +1,8 @@
 """Synaptic stripping: set the most negative incoming weights of dead neurons to 0.
 
-Source: Whitaker & Whitley 2023, "Synaptic Stripping" (arXiv 2302.05818), applied to graph convolutions after
-every epoch by the paper under study. The weights may grow back: nothing is masked for good, and neither the
-biases nor Adam's moments are touched.
+Source: Whitaker & Whitley 2023, "Synaptic Stripping" (arXiv 2302.05818); the paper under study applies it to
+graph convolutions after every epoch. The weights may grow back: no mask is kept. Biases and Adam's moments
+are not touched.
 """
 
 import math
@@ -31,12 +31,14 @@ def stripping_mask(
         weight: ``[..., d_out, d_in]``.
         dead: boolean ``[..., d_out]``, True where the neuron is dead.
         amount: share of the candidates, in (0, 1].
-        among: ``"negative"`` counts the negative weights as candidates, ``"all"`` every weight, whatever its
-            sign (the original's ``prune_all``).
+        among: the candidates: ``"negative"`` weights, or ``"all"`` (the original's ``prune_all``).
         rounding: how the number is rounded.
 
     Returns:
         Boolean tensor like ``weight``.
+
+    Raises:
+        ValueError: an option that is not legal, or a mask that does not fit the weights.
 
     >>> stripping_mask(torch.tensor([[-3.0, 2.0, -1.0], [-5.0, 1.0, 1.0]]), torch.tensor([True, False]))
     tensor([[ True, False, False],
@@ -48,15 +50,14 @@ def stripping_mask(
         raise ValueError(f"amount must be in (0, 1], but {amount!r} was passed")
     if dead.shape != weight.shape[:-1] or dead.dtype != torch.bool:
         raise ValueError(
-            f"dead must be boolean of shape {tuple(weight.shape[:-1])} to go with weight of shape "
-            f"{tuple(weight.shape)}, but {dead.dtype} of shape {tuple(dead.shape)} was passed"
+            f"dead must be boolean of shape {tuple(weight.shape[:-1])}, but {dead.dtype} of shape "
+            f"{tuple(dead.shape)} was passed"
         )
     if weight.is_cuda:  # picking rows would make the processor wait for the GPU to count them
         return _most_negative(weight, amount, among, rounding) & dead[..., None]
     mask = torch.zeros_like(weight, dtype=torch.bool)
-    rows = weight[dead]  # [n, d_in]: only the dead neurons' weights are sorted
-    if rows.numel():
-        mask[dead] = _most_negative(rows, amount, among, rounding)
+    if dead.any():  # only the dead neurons' weights are sorted
+        mask[dead] = _most_negative(weight[dead], amount, among, rounding)
     return mask
 
 
@@ -74,9 +75,8 @@ def strip_dead_neurons_(
         model: its convolutions' weights are changed in place.
         dead: for each of the L hidden layers a boolean ``[R, d]``.
         amount, among, rounding: see :func:`stripping_mask`.
-        replacement: ``"zero"``; ``"normal"``: normal numbers with mean 0 and the standard deviation of the
-            layer's own weights; ``"he"``: normal numbers with standard deviation sqrt(2 / d_in). Random
-            numbers come from each run's own generator.
+        replacement: ``"zero"``, or random numbers from each run's own generator, normal with mean 0 and the
+            standard deviation of the layer's weights (``"normal"``) or sqrt(2 / d_in) (``"he"``).
 
     Returns:
         Number of weights changed in each run, int64 ``[R]``.
@@ -84,18 +84,17 @@ def strip_dead_neurons_(
     _check_choice("replacement", replacement, ("zero", "normal", "he"))
     if len(dead) != model.num_layers:
         raise ValueError(f"dead must hold {model.num_layers} layers' masks, but {len(dead)} were passed")
-    layers = list(zip(model.weights, dead, strict=True))
     changed = torch.zeros(len(model.seeds), dtype=torch.int64, device=model.head_weight.device)
     with torch.no_grad():
-        for group in (layers[:1], layers[1:]):  # the first layer is as wide as the features, the others alike
-            if not group:
+        for layers in (slice(1), slice(1, None)):  # the first layer is as wide as the features, others alike
+            if not dead[layers]:
                 continue
-            neurons = torch.stack([mask for _, mask in group])  # [layers, R, d_out]
+            neurons = torch.stack(list(dead[layers]))  # [layers, R, d_out]
             if not neurons.is_cuda and not neurons.any():
                 continue
-            weights = torch.stack([weight for weight, _ in group])
+            weights = torch.stack(list(model.weights[layers]))
             mask = stripping_mask(weights, neurons, amount, among, rounding)  # [layers, R, d_out, d_in]
-            for (weight, _), chosen in zip(group, mask, strict=True):
+            for weight, chosen in zip(model.weights[layers], mask, strict=True):
                 if replacement == "zero":
                     weight.masked_fill_(chosen, 0.0)
                 else:
@@ -119,11 +118,11 @@ def _most_negative(rows: Tensor, amount: float, among: str, rounding: str) -> Te
 def _replace_randomly_(weight: Tensor, mask: Tensor, replacement: str, generators: list) -> None:
     """Fill the masked weights of ``[R, d_out, d_in]`` run by run from the runs' own generators."""
     he_std = math.sqrt(2 / weight.shape[-1])
-    for run, (run_weight, run_mask) in enumerate(zip(weight, mask, strict=True)):
+    for own, chosen, generator in zip(weight, mask, generators, strict=True):
         # ddof 0, over all of the layer's weights before the replacement, as in the original's code
-        std = he_std if replacement == "he" else run_weight.std(correction=0)
-        values = torch.randn(int(run_mask.sum()), generator=generators[run], dtype=weight.dtype)
-        run_weight[run_mask] = std * values.to(weight.device)
+        std = he_std if replacement == "he" else own.std(correction=0)
+        values = torch.randn(int(chosen.sum()), generator=generator, dtype=weight.dtype)
+        own[chosen] = std * values.to(weight.device)
 
 
 def _check_choice(name: str, value: str, legal: tuple[str, ...]) -> None:

@@ -1,65 +1,32 @@
-"""Pictures of what single networks compute: neurons that are silent, nodes that fall on one line.
+"""What single networks compute: which neurons fire at which nodes, and embeddings in two dimensions.
 
-Nodes show their class in both, as a block of rows or by colour and marker. What is drawn is cut down to what
-print can show (nodes averaged in bins, a sample of nodes); tables hold what is drawn.
+Nodes are grouped by class, or coloured by it. Print cannot show every node, so they are averaged in bins or
+sampled first; the tables hold what is drawn. :func:`explore` adds controls in a notebook.
 """
 
-import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
+import ipywidgets as widgets
 import numpy as np
 import pandas as pd
 import seaborn as sns
 import torch
+from IPython.display import DisplayHandle, display
 from matplotlib import pyplot as plt
 from matplotlib.colors import LinearSegmentedColormap, LogNorm
 from torch import Tensor
-from torch_geometric.data import Data
-from torch_geometric.transforms import NormalizeFeatures
 
-from deadgcn.data.graphs import normalized_adjacency
-from deadgcn.experiments.tables import Tables
-from deadgcn.gcn.model import GCN
-from deadgcn.gcn.training import use_one_thread
+from deadgcn.plots.style import SHOWN_DPI, picture, show_picture
 
 # Okabe and Ito's palette, with markers for readers who see no colours.
 CLASS_COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000", "#999933")
 CLASS_MARKERS = "os^DvPX*"
 SILENT = "0.92"  # exactly 0: lighter than any activation, in print without colours too
 FIRING = LinearSegmentedColormap.from_list("firing", sns.color_palette("viridis_r", 256)[40:])
-DEAD_MARK = "#D55E00"
 SHOWN_RANGE = 300  # between the largest and the smallest activation that have colours of their own
-
-
-def activations_of(tables: Tables, graph: Data) -> Callable[..., list[Tensor] | None]:
-    """Return a function that computes the activations ``[N, d]`` of each layer of one of the tables' runs.
-
-    It takes the settings that tell the run from the tables' others (``method="ReLU", seed=0``) and `trained`:
-    whether in the state that was best on validation (None if the run diverged before there was one) or
-    untrained. It remembers the last three networks.
-    """
-    use_one_thread()  # as training does: equal sums, and what is exactly 0 there is 0 here
-
-    @functools.lru_cache(maxsize=3)
-    def activations(trained: bool = True, **run) -> list[Tensor] | None:
-        fits = [all(getattr(c, name) == value for name, value in run.items()) for c in tables.configs]
-        if sum(fits) != 1:
-            raise ValueError(f"one run must be named, but {run} names {sum(fits)} of {len(fits)}")
-        place = fits.index(True)
-        c = tables.configs[place]
-        if trained and tables.runs["best_epoch"].isna()[place]:
-            return None
-        x = (NormalizeFeatures()(graph) if c.normalize_features else graph).x
-        edges = graph.edge_index[:, : None if c.adjacency == "normalized" else 0]
-        sizes = (x.shape[1], c.hidden_channels, int(graph.y.max()) + 1, c.num_layers)
-        options = {"act": c.act, "negative_slope": c.negative_slope, "bias": c.bias, "seeds": (c.seed,)}
-        model = GCN(*sizes, **options)
-        if trained:
-            model.load_run_state_dict(0, tables.states[place])
-        with torch.no_grad():
-            return [post[0] for post in model(x, normalized_adjacency(edges, len(x)))[1]]
-
-    return activations
+MANY = 6  # values, from which on a slider is handier than a menu
+WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 def bin_nodes(post: Tensor, y: Tensor, max_rows: int = 200) -> pd.DataFrame:
@@ -67,7 +34,7 @@ def bin_nodes(post: Tensor, y: Tensor, max_rows: int = 200) -> pd.DataFrame:
 
     Columns: class, nodes (how many the bin holds) and the neurons from 0. Classes have bins in proportion to
     their size, at least one, filled in the graph's order. A mean is 0 only where the activation is 0 at all
-    nodes of the bin.
+    nodes of the bin. Raises ValueError for fewer rows than classes.
 
     >>> bin_nodes(torch.tensor([[1.0], [5.0], [-3.0]]), torch.tensor([0, 1, 0]), max_rows=2)
        class  nodes    0
@@ -76,9 +43,7 @@ def bin_nodes(post: Tensor, y: Tensor, max_rows: int = 200) -> pd.DataFrame:
     """
     classes, counts = y.unique(return_counts=True)
     if max_rows < len(classes):
-        raise ValueError(
-            f"max_rows must be at least {len(classes)}, one per class, but {max_rows} was passed"
-        )
+        raise ValueError(f"max_rows must be at least {len(classes)} (classes), but {max_rows} was passed")
     spare, rows = min(max_rows, len(y)) - len(classes), []
     for label, count in zip(classes.tolist(), counts.tolist(), strict=True):
         for part in post[y == label].double().abs().tensor_split(1 + spare * count // len(y)):
@@ -89,7 +54,7 @@ def bin_nodes(post: Tensor, y: Tensor, max_rows: int = 200) -> pd.DataFrame:
 def plot_activations(
     bins: pd.DataFrame, ax: plt.Axes, order: np.ndarray | None = None, top: float | None = None
 ) -> plt.Axes:
-    """Draw what :func:`bin_nodes` made of a layer, nodes downwards, neurons in this order to the right.
+    """Draw what :func:`bin_nodes` returned for a layer: nodes downwards, neurons in this order to the right.
 
     What is exactly 0 is light grey; a dead neuron has a mark above its column; lines part the classes. `top`
     is the value of the darkest colour (default: the largest): give it where panels are to be compared.
@@ -99,18 +64,17 @@ def plot_activations(
     top = top or grid.max() or 1.0  # a silent layer has no largest, but an image needs a scale
     edges, columns = np.r_[0, bins["nodes"].cumsum()], np.arange(grid.shape[1] + 1) - 0.5
     values = np.where(grid == 0, np.nan, np.maximum(grid, top / SHOWN_RANGE))
-    look = {"cmap": FIRING, "norm": LogNorm(top / SHOWN_RANGE, top), "rasterized": True}
-    ax.pcolormesh(columns, edges, values, **look)
+    ax.pcolormesh(columns, edges, values, cmap=FIRING, norm=LogNorm(top / SHOWN_RANGE, top))
     dead = np.flatnonzero((grid == 0).all(0))
-    marks = {"marker": "v", "s": 12, "color": DEAD_MARK, "linewidths": 0, "clip_on": False}
+    marks = {"marker": "v", "s": 12, "color": "#D55E00", "linewidths": 0, "clip_on": False}
     ax.scatter(dead, np.full(len(dead), 1.025), transform=ax.get_xaxis_transform(), **marks)
     ends = bins.groupby("class", sort=False)["nodes"].sum().cumsum()
-    for color, width in (("white", 1.4), ("black", 0.5)):
-        ax.hlines(ends[:-1], *columns[[0, -1]], color=color, linewidth=width)
+    ax.hlines(ends[:-1], *columns[[0, -1]], color="white", linewidth=1.4)
+    ax.hlines(ends[:-1], *columns[[0, -1]], color="black", linewidth=0.5)
     ax.set(facecolor=SILENT, xlim=columns[[0, -1]], ylim=(edges[-1], 0), ylabel="nodes, by class")
     ax.set_yticks((ends + ends.shift(fill_value=0)) / 2, [str(label) for label in ends.index])
-    ax.grid(False)
     ax.tick_params(length=0)
+    ax.grid(False)
     return ax
 
 
@@ -128,39 +92,130 @@ def project(post: Tensor, y: Tensor, most: int = 400) -> tuple[pd.DataFrame, dic
     >>> points["x"].abs().round(3).tolist(), {name: round(value, 3) for name, value in measures.items()}
     ([1.0, 1.0], {'line': 1.0, 'classes': 1.0, 'spread': 1.0})
     """
-    scale = post.abs().max().double()
-    x = post.double() / torch.where(scale > 0, scale, 1)
-    centred = x - x.mean(0)
-    alike = not x.isfinite().all() or centred.abs().max() < 1e-6
-    centred = torch.zeros_like(x) if alike else centred
+    scale = post.double().abs().max().clamp(min=torch.finfo(torch.double).tiny)
+    centred = post.double() / scale - (post.double() / scale).mean(0)
+    if centred.abs().max() < 1e-6:
+        centred = torch.zeros_like(centred)
     u, values, _ = torch.linalg.svd(centred, full_matrices=False)
     total = values.square().sum()
-    spread = (total / len(x)).sqrt()
+    spread = (total / len(y)).sqrt()
     xy = torch.nn.functional.pad(u * values, (0, 1))[:, :2] / torch.where(spread > 0, spread, 1)  # [N, 2]
     xy *= xy.gather(0, xy.abs().argmax(0, keepdim=True)).sign()
-    means = torch.stack(
-        [(y == label).sum() * centred[y == label].mean(0).square().sum() for label in y.unique()]
-    )
+    means = pd.DataFrame(centred.numpy()).groupby(y.numpy()).transform("mean")
+    shares = {"line": values[0].square() / total, "classes": means.pow(2).to_numpy().sum() / total}
     nodes = y.argsort(stable=True)[torch.linspace(0, len(y) - 1, min(most, len(y))).long()].sort().values
-    points = {"node": nodes, "class": y[nodes], "x": xy[nodes, 0], "y": xy[nodes, 1]}
-    shares = (values[0].square() / total, means.sum() / total, spread * scale)
-    return pd.DataFrame(points), dict(zip(("line", "classes", "spread"), map(float, shares), strict=True))
+    points = pd.DataFrame({"node": nodes, "class": y[nodes], "x": xy[nodes, 0], "y": xy[nodes, 1]})
+    return points, {name: float(value) for name, value in (shares | {"spread": spread * scale}).items()}
 
 
 def plot_projection(
-    points: pd.DataFrame, measures: dict[str, float], ax: plt.Axes, size: float = 5
+    points: pd.DataFrame, measures: Mapping[str, float], ax: plt.Axes, size: float = 5
 ) -> plt.Axes:
     """Draw what :func:`project` returned, a colour and marker per class, equal scales in both directions.
 
     The panel holds the middle 98 % of the points in each direction, and a little more.
     """
-    for label, part in points.groupby("class"):
-        look = {"color": CLASS_COLORS[label % 8], "marker": CLASS_MARKERS[label % 8], "label": str(label)}
-        ax.scatter(part["x"], part["y"], s=size, alpha=0.8, linewidths=0, **look)
+    classes = sorted(points["class"].unique())
+    look = {"palette": {label: CLASS_COLORS[label % 8] for label in classes}, "linewidth": 0, "alpha": 0.8}
+    look["markers"] = {label: CLASS_MARKERS[label % 8] for label in classes}
+    sns.scatterplot(points, x="x", y="y", hue="class", style="class", s=size, ax=ax, **look)
+    sns.move_legend(ax, "upper left", bbox_to_anchor=(1, 1), handletextpad=0.1, markerscale=1.6)
     low, high = points[["x", "y"]].quantile(0.01), points[["x", "y"]].quantile(0.99)
     middle, half = (low + high) / 2, 0.6 * max((high - low).max(), 1e-3)
     ax.set(xlim=(middle["x"] - half, middle["x"] + half), ylim=(middle["y"] - half, middle["y"] + half))
-    known = f"line {measures['line']:.0%}, classes {measures['classes']:.0%}\n"
-    text = known if np.isfinite(measures["line"]) else "all nodes alike\n"
-    ax.set(aspect="equal", xticks=[], yticks=[], xlabel=f"{text}spread {measures['spread']:.2g}")
+    alike = np.isnan(measures["line"])
+    shares = "all nodes alike" if alike else "line {line:.0%}, classes {classes:.0%}".format(**measures)
+    ax.set(
+        aspect="equal", xticks=[], yticks=[], xlabel=f"{shares}\nspread {measures['spread']:.2g}", ylabel=""
+    )
+    ax.grid(False)
     return ax
+
+
+def draw_layer_activations(
+    network: Callable[..., Any], y: Tensor, *, layer: int, **run: Any
+) -> tuple[plt.Figure, str]:
+    """Draw one layer of one network as nodes by neurons: a `draw` for :func:`explore`.
+
+    Args:
+        network: takes the settings that name a run, and returns an object whose `activations` are a list of
+            ``[N, d]``, such as ``functools.partial(tables.network, graph)``.
+        y: classes of the nodes ``[N]``.
+        layer: from 1.
+        run: the settings (``method="ReLU", seed=0, trained=False``).
+    """
+    bins = bin_nodes(network(**run).activations[layer - 1], y)
+    fig, ax = plt.subplots(figsize=(4.5, 3.2))
+    plot_activations(bins, ax).set_xlabel("neuron")
+    fig.colorbar(ax.collections[0], ax=ax, label="activation (mean of a bin)", extend="min").minorticks_off()
+    dead = bins.drop(columns=["class", "nodes"]).eq(0).all()
+    title = f"{_words(run | {'layer': layer})}: {dead.sum()} of {len(dead)} neurons dead"
+    ax.set_title(title, pad=10)
+    return fig, f"Activations, nodes by neurons. {title}."
+
+
+def draw_layer_projection(
+    network: Callable[..., Any], y: Tensor, *, layer: int, **run: Any
+) -> tuple[plt.Figure, str]:
+    """Draw the embeddings in one layer of one network in two dimensions: a `draw` for :func:`explore`.
+
+    The arguments are those of :func:`draw_layer_activations`.
+    """
+    fig, ax = plt.subplots(figsize=(4.5, 3.6))
+    plot_projection(*project(network(**run).activations[layer - 1], y), ax, size=9)
+    ax.set_title(_words(run | {"layer": layer}))
+    words = ax.get_xlabel().replace("\n", ", ")
+    return fig, f"Embeddings in two dimensions, coloured by class. {ax.get_title(loc='left')}: {words}."
+
+
+def _words(chosen: Mapping[str, Any]) -> str:
+    state = {True: "trained", False: "untrained"}
+    words = {"method": chosen.get("method"), "trained": state.get(chosen.get("trained"))}
+    named = [words.get(name) or f"{name.replace('_', ' ')} {value}" for name, value in chosen.items()]
+    return ", ".join(named)
+
+
+def explore(
+    draw: Callable[..., tuple[plt.Figure, str]], choices: Mapping[str, Sequence], **first: Any
+) -> None:
+    """Show a picture, with a control below it for each of the choices that it depends on.
+
+    They are two outputs, because JupyterLab shows an error in place of a widget whose kernel is gone, even
+    where the same output holds a picture. The controls redraw the first output. Without IPython the
+    picture's text is printed.
+
+    Args:
+        draw: takes one keyword per choice; returns a figure, and a text for readers who do not see it.
+        choices: the values of each keyword.
+        first: the values to begin with, where not the first of each.
+
+    Raises:
+        ValueError: a choice without values, or a first value that is not among them.
+    """
+    begin = {name: next(iter(values), None) for name, values in choices.items()} | first
+    for name, value in begin.items():
+        if value not in (legal := list(choices.get(name, ()))):
+            raise ValueError(f"{name} must begin with one of {legal}, but {value!r} was passed")
+    controls = {name: _control(name, list(values), begin[name]) for name, values in choices.items()}
+
+    def show(**options: Any) -> DisplayHandle | None:
+        fig, alt = draw(**{name: control.value for name, control in controls.items()})
+        png = picture(fig, SHOWN_DPI)
+        plt.close(fig)
+        return show_picture(png, alt, **options)
+
+    shown = show(display_id=True)
+    if shown is None:
+        return
+    for control in controls.values():
+        control.observe(lambda _: show(display_id=shown.display_id, update=True), names="value")
+    box = widgets.HBox(list(controls.values()), layout={"flex_flow": "row wrap"})
+    view = {"version_major": 2, "version_minor": 0, "model_id": box.model_id}
+    display({WIDGET: view, "text/plain": f"Controls, while a kernel runs: {', '.join(choices)}"}, raw=True)
+
+
+def _control(name: str, values: list, value: Any) -> widgets.Widget:
+    look = {"options": values, "value": value, "description": name.replace("_", " ")}
+    if len(values) > MANY:
+        return widgets.SelectionSlider(continuous_update=False, **look)
+    return widgets.Dropdown(**look)

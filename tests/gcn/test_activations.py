@@ -9,9 +9,7 @@ from torch.nn import functional as F
 from torch.nn.functional import cross_entropy
 
 from deadgcn.config import Config
-from deadgcn.experiments.grid import grid, run_grid
-from deadgcn.gcn.activations import describe
-from deadgcn.gcn.engine import Workspace
+from deadgcn.gcn.engine import Passes
 from deadgcn.gcn.model import GCN
 from deadgcn.gcn.training import train
 
@@ -39,7 +37,7 @@ def test_the_network_is_pyg_s_with_the_same_activation(twin, twin_adj):
     nodes = twin.train_mask.nonzero().flatten()
     model = GCN(twin.num_features, 8, 7, 3, act=softsign, seeds=(4, 5))
     oracle = torch_geometric.nn.GCN(twin.num_features, 8, 3, 7, jk="last", act=softsign)
-    passes = Workspace(model, twin.x, twin_adj)
+    passes = Passes(model, twin.x, twin_adj)
     logits = passes.forward()
     weights = logits.new_zeros(2, len(nodes), 7)
     for run in range(2):
@@ -60,7 +58,7 @@ def test_autograd_gives_the_same_gradients(twin, twin_adj):
     nodes = twin.train_mask.nonzero().flatten()
     model = GCN(twin.num_features, 8, 7, 2, act=softsign, seeds=(0, 1))
     logits, activations = copy.deepcopy(model)(twin.x, twin_adj)
-    passes = Workspace(model, twin.x, twin_adj)
+    passes = Passes(model, twin.x, twin_adj)
     assert torch.equal(passes.forward(), logits)
     assert all(map(torch.equal, passes.activations, activations))
     logits, _ = model(twin.x, twin_adj)
@@ -88,43 +86,6 @@ def test_a_run_does_not_depend_on_its_neighbours_even_if_the_activation_looks_at
         assert torch.equal(values, together[1]["best_state"][name])
 
 
-def test_worker_processes_and_the_cache_know_it(tmp_path, monkeypatch):
-    monkeypatch.setattr("deadgcn.experiments.grid.WORTH_A_PROCESS", 1)
-    arms = {"own": {"act": lambda z: z * torch.sigmoid(z)}, "ReLU": {}}
-    few = {"dataset": "SyntheticCora", "num_layers": 1, "hidden_channels": 4, "epochs": 3}
-    tables = run_grid(grid(arms, seed=[0, 1], **few), n_jobs=2, cache=tmp_path)
-    again = run_grid(grid(arms, seed=[0, 1], **few), n_jobs=1, cache=None)
-    assert tables.runs.equals(again.runs) and list(tables.runs["method"]) == ["own", "own", "ReLU", "ReLU"]
-    assert len(list(tmp_path.rglob("*.run"))) == 4
-    run_grid(grid({"same": {"act": lambda x: x * torch.sigmoid(x)}}, seed=[0, 1], **few), cache=tmp_path)
-    tables.save(tmp_path / "tables", "own")
-    tables.save_checkpoints(tmp_path / "tables")
-    assert "<lambda>" in (tmp_path / "tables" / "own_metrics.json").read_text()
-
-
-def test_a_description_follows_the_code_and_the_values_that_it_uses(monkeypatch):
-    assert describe(leaky) == describe(leaky) == describe(copy.copy(leaky))
-    by_two = [describe(lambda z, by=by: (z - by).relu()) for by in (1.0, 2.0)]
-    around = [describe(times(c)) for c in (1.0, 2.0)]
-    different = [
-        describe(leaky),
-        describe(softsign),
-        describe(shifted),
-        describe(torch.tanh),
-        *by_two,
-        *around,
-    ]
-    different += [describe(lambda z: z.tanh()), describe(lambda z: z.sigmoid())]  # both on one line
-    different += [describe(lambda z: leaky(z)), describe(lambda z: (lambda y: y * SLOPE)(z))]
-    assert len(set(different)) == len(different)
-    before = describe(leaky), describe(lambda z: leaky(z))
-    monkeypatch.setitem(globals(), "SLOPE", 0.5)
-    assert describe(leaky) != before[0] and describe(lambda z: leaky(z)) != before[1]
-
-
-TABLE = [0.1, 0.2]
-
-
 @pytest.mark.parametrize(
     ("act", "message"),
     [
@@ -135,11 +96,6 @@ TABLE = [0.1, 0.2]
     ],
     ids=["unknown", "number", "module", "list"],
 )
-def test_what_cannot_be_told_apart_is_refused(act, message):
-    with pytest.raises(ValueError, match=message):
-        Config(act=act)
-
-
 @pytest.mark.parametrize(
     ("act", "message"),
     [

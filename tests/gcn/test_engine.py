@@ -3,9 +3,10 @@ import torch
 import torch_geometric
 from torch.nn.functional import cross_entropy
 
-from deadgcn.gcn import engine
-from deadgcn.gcn.engine import SparseFeatures, Workspace
+from deadgcn.gcn import sparse
+from deadgcn.gcn.engine import Passes
 from deadgcn.gcn.model import GCN
+from deadgcn.gcn.sparse import SparseFeatures
 
 SEEDS = (3, 0, 7)
 
@@ -44,7 +45,7 @@ def test_passes_are_those_of_autograd(options, twin, twin_adj):
     model, same = network(twin, **options), network(twin, **options)  # each draws the same masks once
     expected, activations = model(twin.x, twin_adj)
     sum(cross_entropy(run[nodes], twin.y[nodes]) for run in expected).backward()
-    passes = Workspace(same, twin.x, twin_adj)
+    passes = Passes(same, twin.x, twin_adj)
     logits = passes.forward()
     assert torch.equal(logits, expected)
     assert all(map(torch.equal, passes.activations, activations))
@@ -61,7 +62,7 @@ def test_dropout_of_sparse_features_is_that_of_dense_ones_in_pyg(num_layers, twi
     nodes, p = twin.train_mask.nonzero().flatten(), 0.4
     model = network(twin, num_layers, input_dropout=p)
     states = [generator.get_state() for generator in model.generators]
-    passes = Workspace(model, twin.x, twin_adj)
+    passes = Passes(model, twin.x, twin_adj)
     logits = passes.forward()
     gradients = passes.backward(gradient_of_logits(logits, twin, nodes), nodes)
     for run, state in enumerate(states):
@@ -88,12 +89,12 @@ def gradients_in_order(model, gradients):
 @pytest.mark.parametrize("num_layers", [0, 3])
 def test_later_passes_owe_nothing_to_earlier_ones(num_layers, twin, twin_adj):
     nodes = twin.train_mask.nonzero().flatten()
-    used = Workspace(network(twin, num_layers), twin.x, twin_adj)
+    used = Passes(network(twin, num_layers), twin.x, twin_adj)
     for _ in range(2):
         used.backward(gradient_of_logits(used.forward(), twin, nodes), nodes)
         for weight in used.model.parameters():
             weight.data.add_(0.1)  # the next pass reads the new weights
-    fresh = Workspace(used.model, twin.x, twin_adj)
+    fresh = Passes(used.model, twin.x, twin_adj)
     logits = used.forward()
     assert torch.equal(logits, fresh.forward())
     grad = gradient_of_logits(logits, twin, nodes)
@@ -106,7 +107,7 @@ def test_runs_do_not_depend_on_their_neighbours_bit_for_bit(hidden_channels, num
     nodes = twin.train_mask.nonzero().flatten()
 
     def logits_and_gradients(seeds):
-        passes = Workspace(network(twin, num_layers, hidden_channels, seeds), twin.x, twin_adj)
+        passes = Passes(network(twin, num_layers, hidden_channels, seeds), twin.x, twin_adj)
         logits = passes.forward()
         grad = gradient_of_logits(logits, twin, nodes)
         return [logits, *passes.activations, *passes.backward(grad, nodes)]
@@ -119,7 +120,7 @@ def test_runs_do_not_depend_on_their_neighbours_bit_for_bit(hidden_channels, num
 
 def test_memory_is_allocated_once(twin, twin_adj):
     nodes = twin.train_mask.nonzero().flatten()
-    passes = Workspace(network(twin), twin.x, twin_adj)
+    passes = Passes(network(twin), twin.x, twin_adj)
     passes.forward()
     places = [post.data_ptr() for post in passes.activations]
     assert len(set(places)) == 3
@@ -141,7 +142,7 @@ def test_sparse_features_times_each_runs_own_mask():
 
 @pytest.mark.parametrize("block", [100, 1_000])  # 300 nodes: three blocks, and one
 def test_the_transposed_features_by_blocks(block, twin, monkeypatch):
-    monkeypatch.setattr(engine, "BLOCK", block)
+    monkeypatch.setattr(sparse, "BLOCK", block)
     features = SparseFeatures.from_dense(twin.x)
     assert len(features.transposed[0]) == {100: 3, 1_000: 1}[block]
     grad = torch.randn(2, twin.num_nodes, 5, generator=torch.Generator().manual_seed(0))

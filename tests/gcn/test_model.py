@@ -1,13 +1,12 @@
-import copy
-
 import pytest
 import torch
 import torch_geometric
 from torch.nn.functional import cross_entropy
 
 from deadgcn.data.graphs import normalized_adjacency
-from deadgcn.gcn.engine import sparse_product, wide_sparse_product
+from deadgcn.gcn.engine import Passes
 from deadgcn.gcn.model import GCN
+from deadgcn.gcn.sparse import sparse_product
 
 SEEDS = (3, 0, 7)
 
@@ -143,27 +142,12 @@ def test_features_may_be_dense_or_sparse(form, twin, twin_adj):
     assert relative_error(model(x, twin_adj)[0][1], expected) < 2e-6
 
 
-def test_changed_features_are_noticed(twin, twin_adj):
-    model, x = GCN(twin.num_features, 8, 7, 1), twin.x.clone()
-    before = model(x, twin_adj)[0]
-    x[:, :100] = 0
-    fresh = copy.deepcopy(model)
-    assert fresh._features_cache is None
-    assert not torch.equal(model(x, twin_adj)[0], before)
-    assert torch.equal(model(x, twin_adj)[0], fresh(x, twin_adj)[0])
-
-
 def test_sparse_product_ignores_what_the_memory_held(twin_adj):
     h = torch.randn(2, twin_adj.shape[0], 5)
     for _ in range(5):
         rubbish = torch.full((2, twin_adj.shape[0], 5), torch.nan)
         del rubbish  # its memory is likely to be given out again
         assert relative_error(sparse_product(twin_adj, h), twin_adj.to_dense() @ h) < 1e-6
-
-
-def test_the_sparse_product_for_cuda_is_the_same_product(twin_adj):
-    h = torch.randn(3, twin_adj.shape[0], 5)
-    torch.testing.assert_close(wide_sparse_product(twin_adj, h), sparse_product(twin_adj, h))
 
 
 def test_dropout_drops_at_its_rate_in_training_only(twin, twin_adj):
@@ -175,9 +159,11 @@ def test_dropout_drops_at_its_rate_in_training_only(twin, twin_adj):
     assert model.eval().dropout_mask(mask, 0.4) is None
 
 
-def test_dropout_of_sparse_features_drops_words_and_scales_the_rest(twin):
+def test_dropout_of_sparse_features_drops_words_and_scales_the_rest(twin, twin_adj):
     model = GCN(twin.num_features, 8, 7, 1, input_dropout=0.3, seeds=SEEDS)
-    first, second, third = (matrix.to_dense() for matrix in model.first_input(twin.x).matrices)
+    first, second, third = (
+        matrix.to_dense() for matrix in Passes(model, twin.x, twin_adj)._first_input().matrices
+    )
     words = twin.x != 0
     for x in (first, second, third):
         assert (x[~words] == 0).all()
@@ -185,8 +171,9 @@ def test_dropout_of_sparse_features_drops_words_and_scales_the_rest(twin):
         assert (x[words] != 0).double().mean().item() == pytest.approx(0.7, abs=0.03)
     assert not torch.equal(first, second) and not torch.equal(second, third)
     alone = GCN(twin.num_features, 8, 7, 1, input_dropout=0.3, seeds=SEEDS[1:2])
-    assert torch.equal(alone.first_input(twin.x).matrices[0].to_dense(), second)
-    (untouched,) = model.eval().first_input(twin.x).matrices
+    (own,) = Passes(alone, twin.x, twin_adj)._first_input().matrices
+    assert torch.equal(own.to_dense(), second)
+    (untouched,) = Passes(model.eval(), twin.x, twin_adj)._first_input().matrices
     assert torch.equal(untouched.to_dense(), twin.x)
 
 
@@ -221,7 +208,7 @@ def test_a_state_that_does_not_fit_is_refused_and_changes_nothing():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"act": "tanh"}, "act must be .*'tanh'"),
+        ({"act": "tahn"}, "act must be .*'tahn'"),
         ({"num_layers": -1}, "num_layers >= 0.*-1"),
         ({"seeds": ()}, r"a seed, but.*\(\)"),
     ],

@@ -5,7 +5,7 @@ import torch_geometric
 from torch.nn.functional import cross_entropy
 
 from deadgcn.config import Config
-from deadgcn.gcn.engine import Workspace
+from deadgcn.gcn.engine import Passes
 from deadgcn.gcn.model import GCN
 from deadgcn.gcn.records import LAYER_COLUMNS, measure
 from deadgcn.gcn.smoothing import all_measures
@@ -40,7 +40,7 @@ def autograd_norms(state, graph, num_layers, act):
 @pytest.mark.parametrize("num_layers", [1, 4])
 def test_gradient_norms_are_those_of_autograd(num_layers, act, twin, twin_adj):
     model = network(twin, num_layers, act=act)
-    norms = measure(Workspace(model, twin.x, twin_adj), twin, 1.0)["layers"]["gradient_norm"]
+    norms = measure(Passes(model, twin.x, twin_adj), twin, 1.0)["layers"]["gradient_norm"]
     assert norms.shape == (3, num_layers) and (norms > 0).all()
     for run in range(3):
         expected = autograd_norms(model.run_state_dict(run), twin, num_layers, act)
@@ -51,7 +51,7 @@ def test_tiny_gradients_do_not_vanish(twin, twin_adj):
     model = network(twin, 2)
     with torch.no_grad():
         model.head_weight.mul_(1e-25)  # float32 squares of the gradients are 0
-    norms = measure(Workspace(model, twin.x, twin_adj), twin, 1.0)["layers"]["gradient_norm"]
+    norms = measure(Passes(model, twin.x, twin_adj), twin, 1.0)["layers"]["gradient_norm"]
     expected = autograd_norms(model.run_state_dict(0), twin, 2, "relu")
     assert 0 < max(expected) < 1e-23
     assert norms[0].tolist() == pytest.approx(expected, rel=1e-4, abs=0)
@@ -62,7 +62,7 @@ def test_a_dead_layer_lets_no_gradient_through(twin, twin_adj):
     with torch.no_grad():
         model.biases[1][1] = -1e6  # of the second run: its second layer is dead
         model.biases[2][1] = 1.0  # what follows it sees a constant
-    layers = measure(Workspace(model, twin.x, twin_adj), twin, 1.0)["layers"]
+    layers = measure(Passes(model, twin.x, twin_adj), twin, 1.0)["layers"]
     assert layers["dead_fraction"][1, :3].tolist() == [0, 1, 0]
     # None reaches the dead layer and the one below it; the third's input is 0, so is its weight's gradient.
     assert (layers["gradient_norm"][1] == 0).tolist() == [True, True, True, False]
@@ -76,7 +76,7 @@ def test_a_dead_layer_lets_no_gradient_through(twin, twin_adj):
 @pytest.mark.parametrize("options", [{}, {"bias": False}, {"num_layers": 0}], ids=str)
 def test_measures_are_those_of_the_models_activations(options, twin, twin_adj):
     model = network(twin, **{"num_layers": 3, **options})
-    measured = measure(Workspace(model, twin.x, twin_adj), twin, 0.9)
+    measured = measure(Passes(model, twin.x, twin_adj), twin, 0.9)
     logits, activations = model(twin.x, twin_adj)
     correct = (logits.argmax(-1) == twin.y).double()
     for name, mask in (("val_acc", twin.val_mask), ("test_acc", twin.test_mask)):
@@ -119,7 +119,7 @@ def test_training_reports_the_measures_of_its_best_state(twin, twin_adj):
 def test_measuring_leaves_dropout_out_and_draws_nothing(twin, twin_adj):
     plain, dropping = network(twin, 3), network(twin, 3, dropout=0.5, input_dropout=0.5)
     before = [generator.get_state() for generator in dropping.generators]
-    expected, found = (measure(Workspace(m, twin.x, twin_adj), twin, 1.0) for m in (plain, dropping.train()))
+    expected, found = (measure(Passes(m, twin.x, twin_adj), twin, 1.0) for m in (plain, dropping.train()))
     for name, values in expected["layers"].items():
         assert np.array_equal(values, found["layers"][name], equal_nan=True), name
     assert all(map(torch.equal, before, (generator.get_state() for generator in dropping.generators)))

@@ -232,5 +232,5 @@ def test_edges_that_make_no_undirected_graph_are_refused(name):
     with pytest.raises(ValueError, match="both directions of every edge; to_undirected"):
         measure(X, PATH[:, :3])
     for nodes in (PATH + 1, PATH - 1):
-        with pytest.raises(ValueError, match="from 0 to 3, as many as x has rows, but it spans"):
+        with pytest.raises(ValueError, match="edge_index must name rows of x, 0 to 3, but it spans"):
             measure(X, nodes)

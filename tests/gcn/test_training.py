@@ -9,7 +9,7 @@ from torch.nn.functional import cross_entropy
 
 from deadgcn.config import Config
 from deadgcn.gcn import training
-from deadgcn.gcn.engine import Workspace
+from deadgcn.gcn.engine import Passes
 from deadgcn.gcn.model import GCN
 from deadgcn.gcn.training import resolve_device, train
 
@@ -223,7 +223,7 @@ def test_normalized_features_are_pygs(twin, monkeypatch):
     graph, seen = twin.clone(), []
     graph.x[5] = 0  # a node without words
     graph.x[9] *= 3
-    monkeypatch.setattr(training, "Workspace", lambda *args: seen.append(args[1]) or Workspace(*args))
+    monkeypatch.setattr(training, "Passes", lambda *args: seen.append(args[1]) or Passes(*args))
     config = Config(num_layers=2, epochs=3, hidden_channels=8, normalize_features=True)
     (result,) = train([config], graph)
     sums, expected = seen[0].sum(1), (graph.x.sum(1) > 0).float()

@@ -1,0 +1,74 @@
+"""What a config means on a graph: the networks, and the features and adjacency that they see."""
+
+from collections.abc import Sequence
+from functools import cache
+
+import torch
+from scipy.sparse.csgraph import reverse_cuthill_mckee
+from torch import Tensor
+from torch_geometric.data import Data
+from torch_geometric.transforms import NormalizeFeatures
+from torch_geometric.utils import to_scipy_sparse_matrix
+
+from deadgcn.config import Config
+from deadgcn.data.graphs import load_graph, normalized_adjacency
+from deadgcn.gcn.model import GCN
+
+
+def build(configs: Sequence[Config], graph: Data) -> GCN:
+    """The untrained networks of configs that differ in their seed only."""
+    config = configs[0]
+    return GCN(
+        graph.num_features,
+        config.hidden_channels,
+        int(graph.y.max()) + 1,
+        config.num_layers,
+        act=config.act,
+        negative_slope=config.negative_slope,
+        bias=config.bias,
+        dropout=config.dropout,
+        input_dropout=config.input_dropout,
+        seeds=[c.seed for c in configs],
+    )
+
+
+def rebuild(config: Config, state: dict[str, Tensor] | None, graph: Data) -> tuple[GCN, Tensor, Tensor]:
+    """Return one run's network with its features ``[N, F]`` and adjacency ``[N, N]``.
+
+    The network holds ``state`` (from :func:`deadgcn.train`), or its first weights if that is None.
+    """
+    graph, adj = as_seen(graph, config.normalize_features, config.adjacency)
+    model = build([config], graph).eval()
+    if state is not None:
+        model.load_run_state_dict(0, state)
+    return model, graph.x, adj
+
+
+def as_seen(graph: Data, normalize_features: bool, adjacency: str) -> tuple[Data, Tensor]:
+    """The graph and the normalised adjacency that networks of these settings see."""
+    if normalize_features:
+        graph = NormalizeFeatures()(graph)
+    # Without edges only the self-loops are left. The measures of smoothing keep the graph's edges.
+    edges = graph.edge_index[:, : None if adjacency == "normalized" else 0]
+    return graph, normalized_adjacency(edges, graph.num_nodes)
+
+
+def on_device(
+    graph: Data, device: torch.device, normalize_features: bool, adjacency: str
+) -> tuple[Data, Tensor]:
+    """The graph and adjacency of :func:`as_seen` on a device, its nodes in another order.
+
+    Neighbours near each other in memory make the sparse product faster; no result names a node.
+    """
+    links = to_scipy_sparse_matrix(graph.edge_index, num_nodes=graph.num_nodes).tocsr()
+    order = reverse_cuthill_mckee(links, symmetric_mode=True).astype("int64")
+    graph, adj = as_seen(graph.subgraph(torch.from_numpy(order)), normalize_features, adjacency)
+    return graph.to(device), adj.to(device)
+
+
+@cache
+def prepared(
+    dataset: str, device: torch.device, normalize_features: bool, adjacency: str
+) -> tuple[Data, Tensor]:
+    """The same for a data set by name, loaded once per process."""
+    return on_device(load_graph(dataset), device, normalize_features, adjacency)
