@@ -16,7 +16,7 @@ INHERITED = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES", "SET", "DATASE
 
 
 class Checkout:
-    """A copy in `folder`/main; its `.venv` finds the libraries of this one's environment, and itself first."""
+    """A copy in `folder`/main, whose `.venv` finds its own `deadgcn`, and this environment's libraries."""
 
     def __init__(self, folder):
         self.root = folder / "main"
@@ -76,7 +76,7 @@ class Checkout:
                 found[int(folder.name)] = line
         return found
 
-    def wait_until(self, happened, process=None, seconds=60):
+    def wait_until(self, happened, process=None, seconds=300):
         """Wait for something to be true, while a process of `start` runs."""
         deadline = time.monotonic() + seconds
         while not happened():

@@ -58,7 +58,7 @@ def test_killed_while_training_it_goes_on_and_ends_with_the_same_bytes(copy, und
     process = copy.start(STUDY, setting=setting)
     copy.wait_until(copy.runs, process)
     _kill([number for number, line in copy.processes().items() if "popen_loky" not in line])
-    process.communicate(timeout=60)
+    process.communicate(timeout=300)
     copy.wait_for_the_end()
     kept = copy.runs()
     assert kept and copy.outputs() == {}
@@ -77,7 +77,7 @@ def test_killed_while_drawing_it_leaves_nothing_and_starts_again(trained, undist
     stage = trained.root / "build" / "stage"
     trained.wait_until(lambda: list(stage.rglob("*.png")), process)
     _kill(trained.processes())
-    process.communicate(timeout=60)
+    process.communicate(timeout=300)
     trained.wait_for_the_end()
     assert trained.outputs() == {}
     status, text = trained.make(STUDY)
@@ -91,7 +91,7 @@ def test_an_interruption_leaves_no_process_and_no_output(copy, number):
     copy.wait_until(lambda: any("ipykernel" in line for line in copy.processes().values()), process)
     (own,) = [n for n, line in copy.processes().items() if "deadgcn.paper.execute" in line]
     os.kill(own, number)
-    text, _ = process.communicate(timeout=60)
+    text, _ = process.communicate(timeout=300)
     assert process.returncode == 2 and "error: interrupted" in text and "Traceback" not in text
     copy.wait_for_the_end()
     assert copy.outputs() == {} and not list((copy.root / "build" / "stage").glob("*/*"))

@@ -128,10 +128,10 @@ def test_the_default_folder_depends_on_the_settings_only(project):
 @pytest.mark.parametrize(("status", "kind"), [(1, RunError), (2, ParameterError)])
 def test_a_data_set_that_cannot_be_had_is_an_error_before_anything_runs(monkeypatch, status, kind):
     def run(command, **_):
-        return subprocess.CompletedProcess(command, status, "", "Traceback\nPubMed is not available\n")
+        return subprocess.CompletedProcess(command, status, "", "Traceback\nerror: PubMed is not available\n")
 
     monkeypatch.setattr(execute.subprocess, "run", run)
-    with pytest.raises(kind, match=r"^dataset: PubMed\d: PubMed is not available$"):
+    with pytest.raises(kind, match=r"^dataset PubMed\d: PubMed is not available$"):
         resolve_dataset(f"PubMed{status}")  # answers are remembered
 
 

@@ -5,7 +5,7 @@ from nbformat import v4
 from tiny_project import contents, write_file
 
 from deadgcn.paper import outputs
-from deadgcn.paper.outputs import EditedError, check_tables, move, record
+from deadgcn.paper.outputs import RunError, check_tables, move, record
 
 
 def test_files_move_all_or_none(tmp_path, monkeypatch):
@@ -67,12 +67,12 @@ def test_tables_as_their_runs_left_them_pass_and_missing_ones_too(root):
 @pytest.mark.parametrize("table", ["results/Cora/a_runs.csv", "results/profiles/full/Cora/a_runs.csv"])
 def test_an_edited_table_is_named_with_a_remedy(root, table):
     write_file(root / table, "edited")
-    with pytest.raises(EditedError, match=f"{table} .*make"):
+    with pytest.raises(RunError, match=f"{table} .*make"):
         check_tables(root)
 
 
 @pytest.mark.parametrize("content", ["", '{"files": ', "[]", "{}", '{"files": 3}'])
 def test_a_damaged_record_is_named(root, content):
     path = write_file(root / "results" / "Cora" / "provenance" / "03_a.json", content)
-    with pytest.raises(EditedError, match=str(path)):
+    with pytest.raises(RunError, match=str(path)):
         check_tables(root)
