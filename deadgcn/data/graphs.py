@@ -45,14 +45,13 @@ def load_graph(
     ``x [N, F]`` holds the raw features as dense float32, ``y [N]`` the classes, ``edge_index [2, E]`` both
     directions of each edge, and ``train_mask``, ``val_mask`` and ``test_mask [N]`` the split.
 
-    Raw files are in ``root/name/raw``, by default in the project's ``data/``. Missing ones are copied from
-    ``shared/data/`` beside the project, or else downloaded. They are pickles, so the SHA-256 of each is
-    checked before any is opened. "SyntheticCora" is generated, with ``num_nodes`` from 200 and any ``seed``.
-    Every other name is a data set of PyTorch Geometric: see :mod:`deadgcn.data.pyg`.
+    Raw files are in ``root/name/raw`` (``root``: the project's ``data/``), else copied from ``shared/data/``
+    beside the project, else downloaded. They are pickles: their SHA-256 is checked before any is opened.
+    "SyntheticCora" is generated, with ``num_nodes`` from 200 and any ``seed``. For every other name see
+    :mod:`deadgcn.data.pyg`.
 
-    Raises ``ValueError`` for an unknown name, a size below 200, or a size or seed for another graph;
-    ``DataUnavailableError`` if files cannot be obtained; ``DataError`` if one is damaged or has no known
-    checksum, or if the graph cannot be trained on.
+    Raises ``ValueError`` for an unknown name or an illegal size or seed, ``DataUnavailableError`` if files
+    cannot be obtained, ``DataError`` if one is damaged or the graph cannot be trained on.
     """
     check_name(name)
     if name == "SyntheticCora":
@@ -95,9 +94,8 @@ def normalized_adjacency(edge_index: Tensor, num_nodes: int) -> Tensor:
     r"""Symmetrically normalised adjacency :math:`D^{-1/2} (A + I) D^{-1/2}`, a float32 CSR tensor ``[N, N]``.
 
     :math:`A` is the 0/1 adjacency of ``edge_index [2, E]``, :math:`I` adds the self-loops that it lacks, and
-    :math:`D` is the diagonal of the row sums of :math:`A + I` (Kipf & Welling 2017, arXiv 1609.02907). The
-    result equals its transpose bit for bit. Raises ``ValueError`` if an edge has no reverse or a node is out
-    of range.
+    :math:`D` holds the row sums of :math:`A + I` (Kipf & Welling 2017, arXiv 1609.02907). The result equals
+    its transpose bit for bit. Raises ``ValueError`` if an edge has no reverse or a node is out of range.
 
     >>> import torch
     >>> normalized_adjacency(torch.tensor([[0, 1], [1, 0]]), 3).to_dense()  # one edge, one isolated node
@@ -110,16 +108,11 @@ def normalized_adjacency(edge_index: Tensor, num_nodes: int) -> Tensor:
     from torch_geometric.utils import coalesce, is_undirected
 
     if edge_index.numel() and not 0 <= int(edge_index.min()) <= int(edge_index.max()) < num_nodes:
-        raise ValueError(
-            f"edge_index must name nodes from 0 to {num_nodes - 1}, "
-            f"but it spans {int(edge_index.min())} to {int(edge_index.max())}."
-        )
+        span = f"{int(edge_index.min())} to {int(edge_index.max())}"
+        raise ValueError(f"edge_index must name nodes from 0 to {num_nodes - 1}, but it spans {span}.")
     edge_index = coalesce(edge_index, num_nodes=num_nodes)
     if not is_undirected(edge_index, num_nodes=num_nodes):
-        raise ValueError(
-            "edge_index must hold both directions of every edge, but some edge has no reverse; "
-            "torch_geometric.utils.to_undirected adds them."
-        )
+        raise ValueError("edge_index must hold both directions of every edge; PyG's to_undirected adds them.")
     edge_index, weight = gcn_norm(edge_index, None, num_nodes)
     (row, col), weight = coalesce(edge_index, weight, num_nodes)  # gcn_norm puts the self-loops last
     starts = torch.bincount(row + 1, minlength=num_nodes + 1).cumsum(0)  # [N + 1]

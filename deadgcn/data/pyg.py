@@ -37,14 +37,13 @@ def is_known(name: str) -> bool:
 
 
 def load(name: str, root: Path) -> Data:
-    """The graph with ``x [N, F]``, ``y [N]``, both directions of every edge, and the first of its splits.
+    """The graph with ``x [N, F]``, ``y [N]``, both directions of every edge, and its first split.
 
-    A graph without a split gets one from :func:`split`. PyTorch Geometric downloads to ``root/name``, and
-    publishes no checksums: those of the first use are recorded, and checked in every later use before
-    anything is opened.
+    A graph without a split gets one from :func:`split`. PyTorch Geometric downloads to ``root/name`` and
+    publishes no checksums: those of the first use are recorded, and checked before anything is opened later.
 
-    Raises :class:`deadgcn.data.DataUnavailableError` if it cannot be obtained, and DataError if a file has
-    changed or the graph cannot be trained on.
+    Raises ``DataUnavailableError`` if it cannot be obtained, and ``DataError`` if a file has changed or the
+    graph cannot be trained on.
     """
     ensure(name, root)
     return _plain_graph(_construct(name, root / name), name)
@@ -103,8 +102,7 @@ def _construct(name: str, folder: Path) -> Dataset:
         return getattr(datasets, kind)(**{key: value for key, value in given.items() if key in wanted})
     except OSError as error:
         raise DataUnavailableError(
-            f"{name} is not available: it is not in data/ and cannot be downloaded ({error}); connect to the "
-            f"network, or put what PyTorch Geometric would download into data/{name}."
+            f"{name} is not available: it is not in {folder.parent} and cannot be downloaded ({error})."
         ) from error
     except Exception as error:  # an unknown name or a malformed file can raise almost anything in PyG
         raise DataError(f"PyTorch Geometric cannot load {name}: {error!r}") from error

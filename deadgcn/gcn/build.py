@@ -17,19 +17,11 @@ from deadgcn.gcn.model import GCN
 
 def build(configs: Sequence[Config], graph: Data) -> GCN:
     """The untrained networks of configs that differ in their seed only."""
-    config = configs[0]
-    return GCN(
-        graph.num_features,
-        config.hidden_channels,
-        int(graph.y.max()) + 1,
-        config.num_layers,
-        act=config.act,
-        negative_slope=config.negative_slope,
-        bias=config.bias,
-        dropout=config.dropout,
-        input_dropout=config.input_dropout,
-        seeds=[c.seed for c in configs],
-    )
+    config, num_classes = configs[0], int(graph.y.max()) + 1
+    sizes = graph.num_features, config.hidden_channels, num_classes, config.num_layers
+    options = ("act", "negative_slope", "bias", "dropout", "input_dropout")
+    seeds = [config.seed for config in configs]
+    return GCN(*sizes, **{name: getattr(config, name) for name in options}, seeds=seeds)
 
 
 def rebuild(config: Config, state: dict[str, Tensor] | None, graph: Data) -> tuple[GCN, Tensor, Tensor]:

@@ -21,16 +21,10 @@ SPARSE_BELOW = 0.25  # features with a smaller share of non-zeros are multiplied
 
 
 class Passes:
-    """Forward and backward passes of a model's runs on one graph, always in the same memory.
+    """Forward and backward passes of R runs on one graph, always in the same memory.
 
-    The weights are read at each pass, so they may change in between; the features are not.
-
-    Args:
-        model: R runs.
-        x, adj: as for :meth:`deadgcn.GCN.forward`.
-
-    Attributes:
-        activations: L tensors ``[R, N, d]``, the post-activations of the last forward pass, before dropout.
+    Arguments are those of :meth:`deadgcn.GCN.forward`. The weights may change between passes. ``activations``
+    are L tensors ``[R, N, d]``, the post-activations of the last forward pass, before dropout.
     """
 
     def __init__(self, model: "GCN", x: Tensor, adj: Tensor) -> None:
@@ -89,10 +83,8 @@ class Passes:
     def backward(self, grad: Tensor, nodes: Tensor, of_activations: Sequence[Tensor] = ()) -> list[Tensor]:
         """Return the gradients of ``model.parameters()`` at the weights of the last forward pass.
 
-        Args:
-            grad: gradient with respect to the logits of n nodes, ``[R, n, C]``; that of all others is 0.
-            nodes: those nodes, ``[n]``.
-            of_activations: gradients ``[R, N, d]`` that reach each activation from elsewhere, or none.
+        ``grad [R, n, C]`` is the gradient of the logits of ``nodes [n]``; that of other nodes' logits is 0.
+        ``of_activations`` are gradients ``[R, N, d]`` that reach each activation from elsewhere, if any.
         """
         model, h = self.model, self._inputs[-1]
         if isinstance(h, SparseFeatures):  # depth 0
@@ -127,10 +119,7 @@ class Passes:
             torch.ops.aten.threshold_backward.grad_input(grad, post, 0, grad_input=grad)
 
     def input_gradient(self, grad: Tensor) -> Tensor:
-        """Return the gradient of the features ``[N, F]``; call it right after :meth:`backward`.
-
-        ``grad`` is that of all nodes' logits, ``[R, N, C]``.
-        """
+        """Return that of the features ``[N, F]``, right after :meth:`backward` with all nodes' ``grad``."""
         first = self.model.convolution(0)[0] if self.activations else self.model.head_weight
         return torch.bmm(self._product if self.activations else grad, first).sum(0)
 

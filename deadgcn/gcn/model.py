@@ -21,18 +21,16 @@ class GCN(nn.Module):
     so they depend on its seed alone, and the first layers are the same at any depth.
 
     Args:
-        in_channels, hidden_channels, out_channels: F, d and C.
-        num_layers: L, the number of graph convolutions, 0 or more.
+        in_channels, hidden_channels, out_channels, num_layers: F, d, C and L.
         act: a name known to PyTorch Geometric, such as ``"relu"`` or ``"elu"``, or a differentiable function
             of one run's pre-activations ``[N, d]`` that returns as many and leaves its argument as it is.
         negative_slope: of ``"leaky_relu"``.
         bias: whether the convolutions have one (the head always has).
-        dropout: on each activation, while training; drawn from each run's own generator.
-        input_dropout: the same for the features.
+        dropout, input_dropout: on each activation and on the features, while training; drawn from each run's
+            own generator.
         seeds: one per run, so R = ``len(seeds)``.
 
-    Raises:
-        ValueError: an unknown activation, a negative depth, or no seed.
+    Raises ``ValueError`` for an unknown activation, a negative depth, or no seed.
 
     >>> model = GCN(4, 8, 3, num_layers=2, seeds=(0, 1))
     >>> logits, activations = model(torch.rand(5, 4), torch.eye(5).to_sparse_csr())
@@ -83,13 +81,8 @@ class GCN(nn.Module):
     def forward(self, x: Tensor, adj: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Return logits ``[R, N, C]`` and the L post-activations ``[R, N, d]`` (before dropout).
 
-        Args:
-            x: features ``[N, F]`` shared by all runs, dense or sparse CSR.
-            adj: normalised adjacency ``[N, N]``, sparse CSR and symmetric
-                (:func:`deadgcn.normalized_adjacency`).
-
-        Raises:
-            ValueError: shapes that do not fit each other.
+        All runs share the features ``x [N, F]``, dense or sparse CSR, and ``adj [N, N]``, sparse CSR and
+        symmetric (:func:`deadgcn.normalized_adjacency`). Raises ``ValueError`` for shapes that do not fit.
         """
         if x.dim() != 2 or tuple(adj.shape) != (len(x), len(x)):
             raise ValueError(
@@ -117,11 +110,7 @@ class GCN(nn.Module):
         return {name: values[run].detach().clone() for name, values in self._named_runs()}
 
     def load_run_state_dict(self, run: int, state: dict[str, Tensor]) -> None:
-        """Copy one run's parameters in, the inverse of :meth:`run_state_dict`.
-
-        Raises:
-            ValueError: names or shapes that do not fit this network; nothing is changed then.
-        """
+        """Copy one run's parameters in; ValueError, and no change, for names or shapes that do not fit."""
         expected = {name: tuple(values.shape[1:]) for name, values in self._named_runs()}
         given = {name: tuple(values.shape) for name, values in state.items()}
         if given != expected:

@@ -19,11 +19,10 @@ from deadgcn.gcn.structure import Structure
 
 
 def dirichlet_energy(x: Tensor, edge_index: Tensor, root: bool = True) -> Tensor:
-    r"""Dirichlet energy as the paper defines it: how much neighbours differ.
+    r"""How much neighbours differ, :math:`\sqrt{\frac1N \sum_i \sum_{j \in N(i)} \lVert x_i - x_j \rVert^2}`.
 
-    .. math:: E(X) = \sqrt{\frac{1}{N} \sum_i \sum_{j \in N(i)} \lVert x_i - x_j \rVert^2}
-
-    The sum runs over directed edges: an undirected one counts twice. ``root=False`` leaves the root out.
+    The paper's measure (the form of Rusch et al. 2023, arXiv 2303.10993). The sum runs over directed edges:
+    an undirected one counts twice. ``root=False`` leaves the root out.
 
     >>> dirichlet_energy(torch.tensor([[0.0], [2.0]]), torch.tensor([[0, 1], [1, 0]]))
     tensor(2., dtype=torch.float64)
@@ -36,8 +35,8 @@ def dirichlet_energy(x: Tensor, edge_index: Tensor, root: bool = True) -> Tensor
 def distance_to_mean(x: Tensor) -> Tensor:
     r"""Distance to mean (DTM), :math:`\lVert X - \mathbf{1}\,\mathrm{mean}(X) \rVert_F` (Wu et al. 2023).
 
-    (arXiv 2305.16102.) Zero when all nodes have the same embedding. In the limit of a GCN embeddings are
-    proportional to the root of the degree instead, so DTM does not vanish there.
+    The paper's other measure (arXiv 2305.16102). Zero when all nodes have the same embedding. In the limit of
+    a GCN embeddings are proportional to the root of the degree instead, so DTM does not vanish there.
 
     >>> distance_to_mean(torch.tensor([[3.0], [1.0]]))
     tensor(1.4142, dtype=torch.float64)
@@ -47,11 +46,7 @@ def distance_to_mean(x: Tensor) -> Tensor:
 
 
 def frobenius_norm(x: Tensor) -> Tensor:
-    r"""Size of the embeddings, :math:`\lVert X \rVert_F`.
-
-    >>> frobenius_norm(torch.tensor([[3.0, 4.0]]))
-    tensor(5., dtype=torch.float64)
-    """
+    r"""Size of the embeddings, :math:`\lVert X \rVert_F`."""
     x, scale = _rescaled(x)
     return _norm(x) * scale
 
@@ -62,76 +57,57 @@ def normalized_dirichlet_energy(x: Tensor, edge_index: Tensor) -> Tensor:
     .. math:: \mathrm{tr}(X^\top \tilde L X) = \frac12 \sum_{(i, j) \in E}
               \left\lVert \frac{x_i}{\sqrt{\tilde d_i}} - \frac{x_j}{\sqrt{\tilde d_j}} \right\rVert^2,
               \quad \tilde L = I - \tilde D^{-1/2} \tilde A \tilde D^{-1/2}
-
-    Zero in the limit of a GCN, where rows are proportional to :math:`\sqrt{\tilde d_i}` in each component.
     """
     x, scale = _rescaled(x)
     return _laplacian_form(x, Structure.of(edge_index, x.shape[-2])) * scale * scale
 
 
 def rayleigh_quotient(x: Tensor, edge_index: Tensor) -> Tensor:
-    r"""Rayleigh quotient :math:`\mathrm{tr}(X^\top \tilde L X) / \lVert X \rVert_F^2`, between 0 and 2.
-
-    :func:`normalized_dirichlet_energy` with the size divided out. 0 is smooth on the graph.
-    """
+    r""":func:`normalized_dirichlet_energy` over :math:`\lVert X \rVert_F^2`, in [0, 2]; 0 is the limit."""
     x, _ = _rescaled(x)
     return _laplacian_form(x, Structure.of(edge_index, x.shape[-2])) / _norm(x).square()
 
 
 def distance_to_limit(x: Tensor, edge_index: Tensor) -> Tensor:
-    r"""Distance to a GCN's limit, relative to the size: :math:`\lVert X - P X \rVert_F / \lVert X \rVert_F`.
+    r"""Distance to a GCN's limit, :math:`\lVert X - P X \rVert_F / \lVert X \rVert_F`, in [0, 1].
 
     :math:`P` projects on the span of :math:`\tilde D^{1/2} \mathbf{1}_C` over the connected components
     :math:`C`, to which repeated propagation converges (Oono & Suzuki 2020, arXiv 1905.10947, who do not
-    divide by the norm). Between 0 and 1.
+    divide by the norm).
     """
     x, _ = _rescaled(x)
     return _outside_limit(x, Structure.of(edge_index, x.shape[-2])) / _norm(x)
 
 
 def relative_distance_to_mean(x: Tensor) -> Tensor:
-    r"""Distance to mean with the size divided out, :math:`\mathrm{DTM}(X) / \lVert X \rVert_F`, in [0, 1].
-
-    Zero for a constant; in the limit of a GCN a number that only the degrees decide.
-    """
+    r""":func:`distance_to_mean` over :math:`\lVert X \rVert_F`, in [0, 1]; 0 where all nodes are alike."""
     x, _ = _rescaled(x)
     return _norm(x - x.mean(-2, keepdim=True)) / _norm(x)
 
 
 def mean_average_distance(x: Tensor, edge_index: Tensor) -> Tensor:
-    r"""Mean average distance (MAD) over neighbours: their cosine distance, in [0, 2].
+    r"""Mean average distance (MAD): cosine distance to neighbours, in [0, 2].
 
     The mean over nodes i of the mean over neighbours j of :math:`1 - \cos(x_i, x_j)` (Chen et al. 2020, arXiv
-    1909.03211, who leave pairs of distance 0 out of the means; here they count).
-    Pairs with a zero row are left out, because it has no direction. Missing (NaN) where no pair is left.
+    1909.03211, who leave pairs of distance 0 out of the means; here they count). Pairs with a zero row are
+    left out, because it has no direction; NaN where no pair is left.
     """
     x, _ = _rescaled(x)
     return _mean_average_distance(x, Structure.of(edge_index, x.shape[-2]))
 
 
 def stable_rank(x: Tensor) -> Tensor:
-    r"""Numerical (stable) rank :math:`\lVert X \rVert_F^2 / \sigma_1^2`, from 1 to min(N, d).
-
-    :math:`\sigma_1` is the largest singular value (Zhang et al. 2025, arXiv 2502.04591).
-    """
+    r"""Stable rank :math:`\lVert X \rVert_F^2 / \sigma_1^2`, from 1 (Zhang et al. 2025, arXiv 2502.04591)."""
     return _ranks(_rescaled(x)[0])[0]
 
 
 def effective_rank(x: Tensor) -> Tensor:
-    r"""Effective rank: the exponential of the entropy of the singular values, from 1 to min(N, d).
-
-    :math:`\exp(-\sum_k p_k \ln p_k)` with :math:`p_k = \sigma_k / \sum_m \sigma_m` (Roy & Vetterli 2007;
-    for over-smoothing Zhang et al. 2025, arXiv 2502.04591).
-    """
+    r"""Effective rank :math:`\exp(-\sum_k p_k \ln p_k)` of the shares of singular values (Roy & Vetterli)."""
     return _ranks(_rescaled(x)[0])[1]
 
 
 def rank_one_distance(x: Tensor) -> Tensor:
-    r"""Distance to the nearest matrix of rank one, relative to the norm, in [0, 1).
-
-    :math:`\sqrt{\sum_{k \ge 2} \sigma_k^2 / \sum_k \sigma_k^2}`. Rank collapse (Roth & Liebig 2023, arXiv
-    2308.16800) is the approach to 0.
-    """
+    r"""Distance to the nearest matrix of rank one over the norm (Roth & Liebig 2023, arXiv 2308.16800)."""
     return _ranks(_rescaled(x)[0])[2]
 
 

@@ -66,8 +66,8 @@ def train(configs: Sequence[Config], graph: Data | None = None, device: str = "a
 def use_one_thread() -> None:
     """Compute with one thread and flush denormals to zero, both in the calling thread.
 
-    With several threads the matrix library splits sums differently for one run than for ten; parallelism
-    comes from processes instead. Deep untrained layers underflow, and denormals would make them crawl.
+    With several threads the matrix library splits sums differently for one run than for ten. Deep untrained
+    layers underflow, and denormals would double their cost.
     """
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
