@@ -4,9 +4,10 @@ import os
 import shutil
 import subprocess
 import sys
-import sysconfig
 import time
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[1]
 PARTS = ("deadgcn", "params", "notebooks", "Makefile", "pyproject.toml", "requirements.lock")
@@ -29,7 +30,7 @@ class Checkout:
         venv = self.root / ".venv"
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True, timeout=60)
         (site,) = venv.glob("lib/python*/site-packages")
-        (site / "here.pth").write_text(f"{self.root}\n{sysconfig.get_path('purelib')}\n")
+        (site / "here.pth").write_text(f"{self.root}\n{Path(pytest.__file__).parents[1]}\n")
         (venv / "share").symlink_to(Path(sys.prefix, "share"))  # templates of nbconvert
         ready = 'touch .venv/ready-$(cat requirements.lock pyproject.toml | cksum | tr " " "-")'
         subprocess.run(["bash", "-c", ready], cwd=self.root, check=True)

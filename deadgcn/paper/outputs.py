@@ -80,7 +80,7 @@ def alone(stage: Path, folders: list[Path]) -> Iterator[None]:
     except Timeout:
         print("another run writes to this folder; waiting for it to end", flush=True)
         lock.acquire()
-    with lock:
+    try:
         shutil.rmtree(stage, ignore_errors=True)
         for folder in folders:
             folder.mkdir(parents=True, exist_ok=True)
@@ -89,6 +89,8 @@ def alone(stage: Path, folders: list[Path]) -> Iterator[None]:
             for part in folder.rglob(".*.part"):
                 part.unlink()
         yield
+    finally:
+        lock.release()
 
 
 def move(stage: Path, target: Path) -> None:
@@ -135,17 +137,14 @@ def _sha256(path: Path) -> str:
 
 def check_tables(folder: Path) -> None:
     """Raise RunError for a table below `folder`/results that is not as its provenance recorded it."""
-    for record in sorted((folder / "results").glob("**/provenance/*.json")):
+    for path in sorted((folder / "results").glob("**/provenance/*.json")):
+        results = path.parents[1]  # of a data set, or what is kept of a profile's
+        remedy = f"make {'profiles' if 'profiles' in results.parts else 'figures'} DATASET={results.name}"
         try:
-            files = json.loads(record.read_text(encoding="utf-8"))["files"].items()
+            files = json.loads(path.read_text(encoding="utf-8"))["files"].items()
         except (ValueError, LookupError, TypeError, AttributeError) as error:
-            raise RunError(f"{record} is damaged ({error!r}); make figures makes it again") from error
-        for name, recorded in files:
-            table = (
-                record.parents[1] / Path(name).name
-            )  # results that a profile keeps are apart from the rest
-            if name.startswith("results/") and table.is_file() and _sha256(table) != recorded:
-                remedy = f"make figures DATASET={table.parent.name}"
-                raise RunError(
-                    f"{table} was damaged or edited since {record.stem} made it; {remedy} repairs it"
-                )
+            raise RunError(f"{path} is damaged ({error!r}); {remedy} makes it again") from error
+        tables = {results / Path(name).name: sha for name, sha in files if name.startswith("results/")}
+        for table, recorded in tables.items():
+            if table.is_file() and _sha256(table) != recorded:
+                raise RunError(f"{table} is not as {path.stem} made it; {remedy} makes it again")
