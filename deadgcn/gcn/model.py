@@ -84,6 +84,10 @@ class GCN(nn.Module):
         All runs share the features ``x [N, F]``, dense or sparse CSR, and ``adj [N, N]``, sparse CSR and
         symmetric (:func:`deadgcn.normalized_adjacency`). Raises ``ValueError`` for shapes that do not fit.
         """
+        if x.requires_grad:
+            raise ValueError(
+                "gradients of x are not computed; load a run's state into torch_geometric.nn.GCN"
+            )
         if x.dim() != 2 or tuple(adj.shape) != (len(x), len(x)):
             raise ValueError(
                 f"x must be [N, F] and adj [N, N], but {list(x.shape)} and {list(adj.shape)} were passed"

@@ -212,5 +212,5 @@ def _mean_over_layers(dead: list[Tensor], acc: Tensor) -> Tensor:
 def _strip_(passes: Passes, dead: list[Tensor], val_nodes: Tensor, config: Config) -> Tensor:
     if config.death_nodes == "val":
         dead = [dead_mask(post[:, val_nodes], config.dead_threshold) for post in passes.activations]
-    options = (config.amount, config.among, config.rounding, config.replacement)
-    return strip_dead_neurons_(passes.model, dead, *options)
+    options = {"amount": config.amount, "among": config.among, "rounding": config.rounding}
+    return strip_dead_neurons_(passes.model, dead, config.replacement, **options)

@@ -17,6 +17,8 @@ from matplotlib import pyplot as plt
 from matplotlib.colors import LinearSegmentedColormap, LogNorm
 from torch import Tensor
 
+from deadgcn.experiments.tables import Network
+from deadgcn.gcn.neurons import dead_mask
 from deadgcn.plots.style import SHOWN_DPI, picture, show_picture
 
 # Okabe and Ito's palette, with markers for readers who see no colours.
@@ -132,47 +134,26 @@ def plot_projection(
     return ax
 
 
-def draw_layer_activations(
-    network: Callable[..., Any], y: Tensor, *, layer: int, **run: Any
+def draw_layer(
+    network: Callable[..., Network], y: Tensor, *, layer: int, **run: Any
 ) -> tuple[plt.Figure, str]:
-    """Draw one layer of one network as nodes by neurons: a `draw` for :func:`explore`.
+    """Draw one layer of one network, nodes by neurons and in two dimensions: a `draw` for :func:`explore`.
 
-    Args:
-        network: takes the settings that name a run, and returns an object whose `activations` are a list of
-            ``[N, d]``, such as ``functools.partial(tables.network, graph)``.
-        y: classes of the nodes ``[N]``.
-        layer: from 1.
-        run: the settings (``method="ReLU", seed=0, trained=False``).
+    `network` takes the settings of a run (``method="ReLU", seed=0, trained=False``) and returns its
+    :class:`~deadgcn.experiments.tables.Network`, as ``functools.partial(tables.network, graph)`` does. `y`
+    holds the nodes' classes ``[N]``; layers count from 1.
     """
-    bins = bin_nodes(network(**run).activations[layer - 1], y)
-    fig, ax = plt.subplots(figsize=(4.5, 3.2))
-    plot_activations(bins, ax).set_xlabel("neuron")
-    fig.colorbar(ax.collections[0], ax=ax, label="activation (mean of a bin)", extend="min").minorticks_off()
-    dead = bins.drop(columns=["class", "nodes"]).eq(0).all()
-    title = f"{_words(run | {'layer': layer})}: {dead.sum()} of {len(dead)} neurons dead"
-    ax.set_title(title, pad=10)
-    return fig, f"Activations, nodes by neurons. {title}."
-
-
-def draw_layer_projection(
-    network: Callable[..., Any], y: Tensor, *, layer: int, **run: Any
-) -> tuple[plt.Figure, str]:
-    """Draw the embeddings in one layer of one network in two dimensions: a `draw` for :func:`explore`.
-
-    The arguments are those of :func:`draw_layer_activations`.
-    """
-    fig, ax = plt.subplots(figsize=(4.5, 3.6))
-    plot_projection(*project(network(**run).activations[layer - 1], y), ax, size=9)
-    ax.set_title(_words(run | {"layer": layer}))
-    words = ax.get_xlabel().replace("\n", ", ")
-    return fig, f"Embeddings in two dimensions, coloured by class. {ax.get_title(loc='left')}: {words}."
-
-
-def _words(chosen: Mapping[str, Any]) -> str:
-    state = {True: "trained", False: "untrained"}
-    words = {"method": chosen.get("method"), "trained": state.get(chosen.get("trained"))}
-    named = [words.get(name) or f"{name.replace('_', ' ')} {value}" for name, value in chosen.items()]
-    return ", ".join(named)
+    post = network(**run).activations[layer - 1]  # [N, d]
+    fig, (left, right) = plt.subplots(1, 2, figsize=(7, 3.2))
+    plot_activations(bin_nodes(post, y), left).set_xlabel("neuron")
+    bar = {"label": "activation (mean of a bin)", "extend": "min"}
+    fig.colorbar(left.collections[0], ax=left, **bar).minorticks_off()
+    left.set_title(f"{dead_mask(post).sum()} of {post.shape[1]} neurons dead", pad=10)
+    plot_projection(*project(post, y), right)
+    chosen = run | {"layer": layer}
+    fig.suptitle(", ".join(f"{name.replace('_', ' ')} {value}" for name, value in chosen.items()))
+    words = (fig.get_suptitle(), left.get_title("left"), right.get_xlabel().replace("\n", ", "))
+    return fig, "Activations, nodes by neurons, and embeddings in two dimensions: {}; {}; {}.".format(*words)
 
 
 def explore(
@@ -180,17 +161,12 @@ def explore(
 ) -> None:
     """Show a picture, with a control below it for each of the choices that it depends on.
 
-    They are two outputs, because JupyterLab shows an error in place of a widget whose kernel is gone, even
-    where the same output holds a picture. The controls redraw the first output. Without IPython the
-    picture's text is printed.
+    `draw` takes one keyword per choice and returns a figure, and a text for readers who do not see it.
+    `choices` holds the values of each keyword, `first` those to begin with where not the first of each.
+    Raises ValueError for a choice without values, and for a first value that is not among them.
 
-    Args:
-        draw: takes one keyword per choice; returns a figure, and a text for readers who do not see it.
-        choices: the values of each keyword.
-        first: the values to begin with, where not the first of each.
-
-    Raises:
-        ValueError: a choice without values, or a first value that is not among them.
+    Picture and controls are two outputs, because JupyterLab shows an error in place of a widget whose kernel
+    is gone, even where the same output holds a picture. Without IPython only the text is printed.
     """
     begin = {name: next(iter(values), None) for name, values in choices.items()} | first
     for name, value in begin.items():

@@ -73,13 +73,15 @@ def plot_vs_layer(
     ax.set(xscale="linear", yscale="linear")  # on a log axis, seaborn would take the mean of logarithms
     runs = {"estimator": None, "units": "seed", "linewidth": 0.5, "alpha": 0.3, "zorder": 1, "legend": False}
     sns.lineplot(layers, x="layer", y=y, hue=hue, palette=look["palette"], ax=ax, **runs)
-    places = (np.geomspace if log else np.linspace)(1, layers["layer"].nunique(), 8)
+    number = layers["layer"].nunique()
+    marked = np.geomspace(1, number, 8) if log else np.linspace(1, number, 8)  # not every layer has a marker
     mean = {"estimator": _geometric_mean if log else "mean", "errorbar": None}
-    mean["markevery"] = np.unique(places.round().astype(int) - 1).tolist()
+    mean["markevery"] = np.unique(marked.round().astype(int) - 1).tolist()
     sns.lineplot(layers, x="layer", y=y, ax=ax, linewidth=1.4, **look, **mean)
     if log:
         ax.set_xscale("log")
-        ax.set_yscale("log", nonpositive="mask")
+        if (layers[y] > 0).any():
+            ax.set_yscale("log", nonpositive="mask")
         # Powers of two, each labelled: matplotlib's own choice leaves one or two labels.
         ax.xaxis.set(major_locator=LogLocator(2, numticks=16), major_formatter="{x:g}")
         ax.minorticks_off()

@@ -17,8 +17,8 @@ from matplotlib import pyplot as plt
 from matplotlib.colors import to_hex
 from PIL import Image
 
-# Okabe and Ito's colour-blind safe palette. The three arms also differ in lightness, for prints in grey.
 SOLID = (0, ())  # offset and dashes, as in all line styles here
+# Okabe and Ito's colour-blind safe palette. The three arms also differ in lightness, for prints in grey.
 METHOD_STYLES = {
     "ReLU": {"color": "#000000", "marker": "o", "linestyle": SOLID},
     "ReLU + pruning": {"color": "#0072B2", "marker": "s", "linestyle": (0, (5, 1.2))},
@@ -27,7 +27,6 @@ METHOD_STYLES = {
 METHOD_COLORS = {method: style["color"] for method, style in METHOD_STYLES.items()}
 # Other labels take the rest of the palette in order of appearance.
 OTHER_COLORS, OTHER_MARKERS = ("#009E73", "#CC79A7", "#D55E00", "#56B4E9"), "DvPX"
-OTHER_LOOKS = list(zip(OTHER_COLORS, OTHER_MARKERS, strict=True))
 AXIS_LABELS = {
     "num_layers": "number of graph convolutions",
     "test_acc": "test accuracy",
@@ -74,14 +73,15 @@ def line_styles(column: pd.Series) -> dict[str, Any]:
     """
     levels = column.unique().tolist()
     if pd.api.types.is_numeric_dtype(column):
-        styles = {level: (color, "o", SOLID) for level, color in depth_colors(levels).items()}
+        looks = {level: (color, "o") for level, color in depth_colors(levels).items()}
     else:
-        arms = {name: tuple(style.values()) for name, style in METHOD_STYLES.items() if name in levels}
-        others = zip([level for level in levels if level not in arms], cycle(OTHER_LOOKS), strict=False)
-        styles = arms | {level: (*look, SOLID) for level, look in others}
-    colors, markers, lines = zip(*styles.values(), strict=True)
-    parts = {"palette": colors, "markers": markers, "dashes": [dashes for _, dashes in lines]}
-    look = {part: dict(zip(styles, values, strict=True)) for part, values in parts.items()}
+        others = [level for level in levels if level not in METHOD_STYLES]
+        looks = dict(zip(others, cycle(zip(OTHER_COLORS, OTHER_MARKERS, strict=True)), strict=False))
+    styles = {name: style for name, style in METHOD_STYLES.items() if name in levels}
+    styles |= {level: {"color": c, "marker": m, "linestyle": SOLID} for level, (c, m) in looks.items()}
+    table = pd.DataFrame(styles)  # a column per level
+    look = {"palette": table.loc["color"].to_dict(), "markers": table.loc["marker"].to_dict()}
+    look["dashes"] = table.loc["linestyle"].str[1].to_dict()
     return {"hue": column.name, "style": column.name, "hue_order": list(styles)} | look
 
 
@@ -122,8 +122,8 @@ def picture(fig: plt.Figure, dpi: int) -> bytes:
     """The figure as a PNG of 256 colours. The same figure gives the same bytes: no date, no version."""
     drawn, saved = io.BytesIO(), io.BytesIO()
     fig.savefig(drawn, format="png", dpi=dpi, bbox_inches="tight", pad_inches=0.04)
-    with Image.open(drawn) as image:  # a palette takes a third of the bytes
-        palette = image.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE)
+    with Image.open(drawn) as image:  # a palette takes a third of the bytes; k-means keeps rare colours
+        palette = image.convert("RGB").quantize(256, kmeans=1)
     palette.save(saved, format="png", dpi=(dpi, dpi), optimize=True)
     return saved.getvalue()
 
@@ -143,28 +143,17 @@ def show_picture(png: bytes, alt: str, **options: Any) -> DisplayHandle | None:
 def publish(fig: plt.Figure, name: str, data: pd.DataFrame, alt: str, folder: str | Path) -> None:
     """Save a figure as `<name>.png` and its numbers as `<name>.csv`, show it in the notebook and close it.
 
-    The folder is made if need be. The CSV holds every digit of its floats, and no index.
-
-    Args:
-        fig: the figure, saved at 150 dpi and shown at 100.
-        name: letters, digits, "_" and "-".
-        data: the numbers drawn.
-        alt: a text for readers who do not see the picture.
-        folder: where the two files go.
-
-    Raises:
-        ValueError: another name, or no text.
-        NotADirectoryError: the folder is a file.
+    The PNG has 150 dpi, the notebook 100, and `alt` is the text for readers who do not see the picture. The
+    CSV holds every digit of its floats, and no index. The folder is made if need be. Raises ValueError for a
+    name of other characters than letters, digits, "_" and "-", and for an empty text.
     """
     if not re.fullmatch(r"[\w-]+", name):
         raise ValueError(f"name must consist of letters, digits, '_' and '-', but {name!r} was passed")
     if not alt.strip():
         raise ValueError(f"alt must say what {name} shows, but {alt!r} was passed")
-    folder = Path(folder)
-    if folder.exists() and not folder.is_dir():
-        raise NotADirectoryError(f"folder must be a folder, but {folder} is a file")
     csv = data.to_csv(index=False, lineterminator="\n").encode()
     files = {f"{name}.csv": csv, f"{name}.png": picture(fig, SAVED_DPI)}
+    folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for file, content in files.items():
         (folder / f".{file}").write_bytes(content)

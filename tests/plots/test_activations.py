@@ -1,52 +1,34 @@
+import io
+import types
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 from matplotlib import pyplot as plt
+from PIL import Image
 
-from deadgcn.data.graphs import load_graph
-from deadgcn.experiments.grid import grid, run_grid
-from deadgcn.gcn.neurons import dead_fraction
-from deadgcn.plots.activations import activations_of, bin_nodes, plot_activations, plot_projection, project
+from deadgcn.plots import activations, style
+from deadgcn.plots.activations import (
+    WIDGET,
+    bin_nodes,
+    draw_layer,
+    explore,
+    plot_activations,
+    plot_projection,
+    project,
+)
 
 # Four nodes of two classes; neuron 1 is dead, neuron 2 silent in class 0.
 POST = torch.tensor([[1.0, 0, 0], [8.0, 0, 4.0], [3.0, 0, 0], [2.0, 0, 0]])
 CLASSES = torch.tensor([0, 1, 0, 1])
 
 
-@pytest.fixture(scope="module")
-def trained():
-    settings = dict(dataset="SyntheticCora", num_layers=3, hidden_channels=8, epochs=3)
-    arms = {"ReLU": {}, "alone": {"act": "leaky_relu", "adjacency": "identity", "normalize_features": True}}
-    tables = run_grid(grid(arms, seed=[0, 1], **settings), n_jobs=1, cache=None)
-    return tables, activations_of(tables, load_graph("SyntheticCora"))
-
-
-@pytest.mark.parametrize("method", ["ReLU", "alone"])
-def test_activations_are_those_that_training_measured(trained, method):
-    tables, activations = trained
-    for stage, state in (("best", True), ("init", False)):
-        posts = activations(method=method, seed=1, trained=state)
-        of_run = (tables.layers["method"] == method) & (tables.layers["seed"] == 1)
-        rows = tables.layers[of_run & (tables.layers["stage"] == stage)]
-        assert [post.norm().item() for post in posts] == pytest.approx(rows["norm"].tolist(), rel=1e-6)
-        assert [dead_fraction(post).item() for post in posts] == rows["dead_fraction"].tolist()
-
-
-def test_a_run_must_be_named_and_one_that_diverged_at_once_has_nothing(trained):
-    tables, activations = trained
-    with pytest.raises(ValueError, match=r"names 2 of 4"):
-        activations(method="ReLU")
-    tables.runs.loc[0, "best_epoch"] = None
-    lost = activations_of(tables, load_graph("SyntheticCora"))
-    assert lost(method="ReLU", seed=0) is None
-    assert len(lost(method="ReLU", seed=0, trained=False)) == 3
-
-
 def test_bins_hold_nodes_of_one_class_and_average_them():
     bins = bin_nodes(POST, CLASSES, max_rows=2)
     assert bins.to_numpy().tolist() == [[0, 2, 2, 0, 0], [1, 2, 5, 0, 2]]
     assert bin_nodes(POST, CLASSES)["nodes"].tolist() == [1, 1, 1, 1]
-    with pytest.raises(ValueError, match="at least 2, one per class, but 1"):
+    with pytest.raises(ValueError, match=r"max_rows.*2.*1"):
         bin_nodes(POST, CLASSES, max_rows=1)
 
 
@@ -59,13 +41,12 @@ def test_bins_are_no_more_than_asked_and_lose_no_node(rows):
 
 def test_dead_columns_are_empty_and_marked():
     bins = bin_nodes(POST, CLASSES, max_rows=2)
-    fig, ax = plt.subplots()
+    ax = plt.subplots()[1]
     plot_activations(bins, ax, order=np.array([2, 0, 1]))
     image, marks = ax.collections[:2]
     assert image.get_array().mask.tolist() == [[True, False, True], [False, False, True]]
     assert marks.get_offsets()[:, 0].tolist() == [2]
     plot_activations(bin_nodes(torch.zeros(4, 3), CLASSES), ax)  # a silent layer has no largest value
-    plt.close(fig)
 
 
 def test_projection_of_points_on_two_axes():
@@ -88,10 +69,77 @@ def test_projection_draws_every_class_in_proportion():
     assert y[points["node"].tolist()].tolist() == points["class"].tolist()
 
 
-@pytest.mark.parametrize("value", [0.0, 7.0, torch.nan])
+@pytest.mark.parametrize("value", [0.0, 7.0])
 def test_projection_of_nodes_that_are_all_alike(value):
     points, measures = project(torch.full((4, 3), value), CLASSES)
-    assert np.isnan(measures["line"]) and np.isnan(measures["classes"])
-    fig, ax = plt.subplots()
-    assert plot_projection(points, measures, ax).get_xlabel().startswith("all nodes alike")
-    plt.close(fig)
+    assert np.isnan(measures["line"]) and np.isnan(measures["classes"]) and measures["spread"] == 0
+    assert plot_projection(points, measures, plt.subplots()[1]).get_xlabel().startswith("all nodes alike")
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """What `explore` displays in a notebook, and the controls that it makes."""
+    bundles, boxes, real_box = [], [], activations.widgets.HBox
+
+    def make_box(children, layout):
+        boxes.append(real_box(children, layout=layout))
+        return boxes[-1]
+
+    def show(bundle, **options):
+        bundles.append((bundle, options))
+        return types.SimpleNamespace(display_id="picture")
+
+    monkeypatch.setattr(style, "get_ipython", lambda: types.SimpleNamespace())
+    monkeypatch.setattr(style, "display", show)
+    monkeypatch.setattr(activations, "display", show)
+    monkeypatch.setattr(activations.widgets, "HBox", make_box)
+    return bundles, boxes
+
+
+def draw(**chosen):
+    fig, ax = plt.subplots(figsize=(1, 1))
+    ax.set_title(chosen["layer"])
+    return fig, f"{chosen['arm']}, {chosen['layer']}"
+
+
+def test_controls_redraw_the_picture_above_them(shown):
+    explore(draw, {"arm": ["ReLU", "other"], "layer": range(1, 31)}, layer=3)
+    bundles, (box,) = shown
+    (first, options), (controls, _) = bundles
+    assert Image.open(io.BytesIO(first["image/png"])).width > 50
+    assert first["text/plain"] == options["metadata"]["image/png"]["alt"] == "ReLU, 3"
+    assert controls[WIDGET]["model_id"] == box.model_id and box.model_id not in controls["text/plain"]
+    arm, layer = box.children
+    layer.value = 4
+    arm.value = "other"
+    assert [bundle["text/plain"] for bundle, _ in bundles[2:]] == ["ReLU, 4", "other, 4"]
+    assert all(options["display_id"] == "picture" and options["update"] for _, options in bundles[2:])
+    assert bundles[3][0]["image/png"] != first["image/png"] and not plt.get_fignums()
+
+
+def test_without_a_kernel_the_text_is_printed(capsys):
+    explore(draw, {"arm": ["ReLU"], "layer": [1]})
+    assert capsys.readouterr().out == "ReLU, 1\n" and not plt.get_fignums()
+
+
+@pytest.mark.parametrize(
+    ("values", "first", "message"),
+    [([1], {"layer": 2}, "layer.*2"), ([], {}, "layer"), ([1], {"seed": 2}, "seed")],
+)
+def test_impossible_choices_are_refused(shown, values, first, message):
+    with pytest.raises(ValueError, match=message):
+        explore(draw, {"arm": ["ReLU"], "layer": values}, **first)
+    assert shown == ([], [])
+
+
+def test_a_layer_of_the_chosen_network_is_drawn():
+    asked = []
+
+    def network(**run):
+        asked.append(run)
+        return types.SimpleNamespace(activations=[torch.ones(4, 3), POST])
+
+    fig, alt = partial(draw_layer, network, CLASSES)(method="ReLU", seed=1, layer=2)
+    assert asked == [{"method": "ReLU", "seed": 1}]
+    assert "method ReLU, seed 1, layer 2" in alt and "1 of 3 neurons dead" in alt
+    fig.canvas.draw()

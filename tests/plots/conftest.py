@@ -1,0 +1,16 @@
+import matplotlib
+
+matplotlib.use("Agg")
+
+import pytest
+from matplotlib import pyplot as plt
+
+from deadgcn.plots.style import set_style
+
+
+@pytest.fixture(autouse=True)
+def house_style():
+    with plt.rc_context():
+        set_style()
+        yield
+        plt.close("all")
