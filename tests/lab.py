@@ -125,7 +125,7 @@ def choose(page, menu, item):
     page.locator(".lm-Menu-itemLabel", has_text=re.compile(f"^{item}$")).click()
 
 
-def run_all(page, seconds=120):
+def run_all(page, seconds=180):
     """Run all cells, wait until the last has ended, and save."""
     choose(page, "Run", "Run All Cells")
     prompts = page.locator(".jp-CodeCell .jp-InputPrompt")
