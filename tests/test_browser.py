@@ -12,7 +12,7 @@ from deadgcn.paper.parameters import read_defaults
 
 pytestmark = pytest.mark.browser
 SMOKE = yaml.safe_load((ROOT / "params" / "profiles" / "smoke.yaml").read_text(encoding="utf-8"))
-SMOKE |= {"dataset": "SyntheticCora"}  # needs no files
+SMOKE |= {"dataset": "SyntheticCora", "n_jobs": 1}  # needs no files and no worker processes
 REPORT = ROOT / "report" / "report.html"
 
 
@@ -44,7 +44,7 @@ def change_parameters(path):
 def test_make_lab_opens_the_first_notebook_and_a_link_leads_to_the_next(lab):
     with lab.page("start", "") as page:
         assert page.url.endswith("/lab/tree/notebooks/01_data.ipynb")
-        (kernel,) = [line for _, line in lab.copy.processes() if "ipykernel_launcher" in line]
+        (kernel,) = [line for line in lab.copy.processes().values() if "ipykernel_launcher" in line]
         assert kernel.startswith(f"{lab.copy.root}/.venv/bin/python ")
         following = in_front(page).locator(".jp-RenderedMarkdown p", has_text="Next: ")
         following.get_by_role("link", name="02").click()
