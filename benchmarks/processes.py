@@ -1,4 +1,4 @@
-"""Processes of the benchmark: the pool that training is shipped with, and fresh ones with nothing in them."""
+"""What the sections of the benchmark share: processes, the graph, timing, the description of the machine."""
 
 import functools
 import multiprocessing
@@ -13,40 +13,16 @@ from typing import Any
 import joblib
 from torch_geometric.data import Data
 
-from deadgcn.data.graphs import load_graph
-from deadgcn.experiments.grid import METHODS
+import deadgcn as dg
 
 CORES = joblib.cpu_count()
-ARMS = {name: METHODS[name] for name in ("ReLU", "ReLU + pruning")}  # those that work differently
-
-
-def pool() -> joblib.Parallel:
-    """One worker process per core, as `run_grid` has them, each given one task at a time."""
-    return joblib.Parallel(n_jobs=CORES, batch_size=1)
-
-
-def in_worker(function: Callable, *arguments: Any, **named: Any) -> Any:
-    """Return what the function returns in a worker of one thread, while the other workers rest.
-
-    Training sets its process's number of threads; it is not to reach this one.
-    """
-    return pool()([joblib.delayed(function)(*arguments, **named)])[0]
-
-
-def in_fresh_process(function: Callable, *arguments: Any, **named: Any) -> Any:
-    """Return what the function returns in a newly started process, which then ends.
-
-    Its memory is its own: nothing that ran before counts.
-    """
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context) as executor:
-        return executor.submit(function, *arguments, **named).result()
+ARMS = {"ReLU": {}, "ReLU + pruning": {"strip": True}}  # LeakyReLU does the work of ReLU
 
 
 @functools.cache
 def graph_of(dataset: str) -> Data:
     """The graph, loaded once per process, so that no contender is charged for reading files."""
-    return load_graph(dataset)
+    return dg.load_graph(dataset)
 
 
 def timed(function: Callable, *arguments: Any, **named: Any) -> tuple[float, Any]:
@@ -56,18 +32,18 @@ def timed(function: Callable, *arguments: Any, **named: Any) -> tuple[float, Any
     return time.perf_counter() - start, result
 
 
+def in_fresh_process(function: Callable, *arguments: Any) -> Any:
+    """Call the function in a new process, so that memory of earlier work does not count."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as executor:
+        return executor.submit(function, *arguments).result()
+
+
 def machine() -> dict[str, Any]:
     """What the timings hold for: processor, cores and versions."""
-    return {
-        "cpu": _processor(),
-        "cores": CORES,
-        "python": platform.python_version(),
-        **{name.replace("-", "_"): version(name) for name in ("torch", "torch-geometric")},
-    }
-
-
-def _processor() -> str:
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
+    found = {"cpu": names[0] if names else platform.machine(), "cores": CORES}
+    found["python"] = platform.python_version()
+    return found | {name.replace("-", "_"): version(name) for name in ("torch", "torch-geometric")}

@@ -1,25 +1,19 @@
-import subprocess
-import sys
+import json
 
 import numpy as np
 import pytest
+import torch
 from pydantic import ValidationError
 
 from deadgcn.config import Config
 
 
-def test_importing_it_imports_no_torch():
-    code = "import sys, deadgcn.config; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
 @pytest.mark.parametrize(
     ("name", "given", "expected"),
     [
-        ("lr", "5e-4", 5e-4),  # what YAML makes of 5e-4 is text
+        ("lr", "5e-4", 5e-4),  # what YAML 1.1 makes of 5e-4 is text
         ("lr", 1, 1.0),
         ("num_layers", np.int64(3), 3),
-        ("seed", np.arange(2)[1], 1),
         ("amount", np.float32(0.5), 0.5),
     ],
 )
@@ -28,54 +22,54 @@ def test_numbers_come_out_as_plain_numbers(name, given, expected):
     assert value == expected and type(value) is type(expected)
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"layers": 3},
-        {"num_layers": -1},
-        {"num_layers": 10**6},
-        {"num_layers": 2.5},
-        {"num_layers": "five"},
-        {"num_layers": True},
-        {"num_layers": None},
-        {"seed": -1},
-        {"seed": False},
-        {"hidden_channels": 0},
-        {"act": "tanh"},
-        {"negative_slope": 0},
-        {"negative_slope": 1.0},
-        {"bias": 1},
-        {"strip": "yes"},
-        {"dropout": 1},
-        {"input_dropout": -0.1},
-        {"lr": 0},
-        {"lr": float("inf")},
-        {"lr": float("nan")},
-        {"lr": True},
-        {"weight_decay": -1e-4},
-        {"epochs": 0},
-        {"amount": 0},
-        {"amount": 1.5},
-        {"among": "positive"},
-        {"rounding": "nearest"},
-        {"replacement": "one"},
-        {"death_nodes": "train"},
-        {"dead_threshold": 0},
-        {"dead_threshold": 1.01},
-        {"warmup": -1},
-        {"strip_every": 0},
-        {"dataset": "cora"},
-        {"dataset": "auto"},
-        {"method": ""},
-    ],
-    ids=str,
-)
-def test_bad_settings_are_refused_by_name_and_value(settings):
-    (name, value), *_ = settings.items()
+BAD = {
+    "layers": [3],
+    "num_layers": [-1, 10**6, 2.5, "five", True, None],
+    "seed": [-1, False],
+    "hidden_channels": [0],
+    "act": [
+        "tahn",
+        "",
+        "prelu",
+        "threshold",
+        3,
+        None,
+        ["relu"],
+        torch.nn.Tanh,
+    ],  # no name, parameters, a class
+    "negative_slope": [0, 1.0],
+    "bias": [1],
+    "strip": ["yes"],
+    "dropout": [1],
+    "input_dropout": [-0.1],
+    "lr": [0, float("inf"), float("nan"), True],
+    "weight_decay": [-1e-4],
+    "epochs": [0],
+    "amount": [0, 1.5],
+    "among": ["positive"],
+    "rounding": ["nearest"],
+    "replacement": ["one"],
+    "death_nodes": ["train"],
+    "dead_threshold": [0, 1.01],
+    "warmup": [-1],
+    "strip_every": [0],
+    "dataset": ["cora", "auto"],
+    "method": [""],
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name in BAD for value in BAD[name]])
+def test_bad_settings_are_refused_by_name_and_value(name, value):
     with pytest.raises(ValidationError) as error:
-        Config(**settings)
-    assert name in str(error.value)
-    assert repr(value) in str(error.value)
+        Config(**{name: value})
+    assert name in str(error.value) and repr(value) in str(error.value)
+
+
+@pytest.mark.parametrize("act", ["relu", "leaky_relu", "elu", "tanh", torch.tanh, torch.nn.functional.elu])
+def test_activations_are_names_of_pyg_or_functions_and_are_saved_by_name(act):
+    config = Config(act=act)
+    assert config.act is act
+    assert json.loads(config.model_dump_json())["act"] == (act if isinstance(act, str) else act.__name__)
 
 
 def test_a_config_cannot_be_changed():
@@ -90,8 +84,7 @@ def test_the_second_epoch_is_the_first_that_counts():
 
 
 def test_a_run_in_which_no_epoch_counts_is_refused():
-    with pytest.raises(ValidationError, match="warmup=5"):
-        Config(warmup=5, epochs=5)
-    with pytest.raises(ValidationError, match="strip_every=50"):
-        Config(strip_every=50, epochs=50)
+    for settings, match in (({"warmup": 5}, "warmup=5"), ({"strip_every": 5}, "strip_every=5")):
+        with pytest.raises(ValidationError, match=match):
+            Config(epochs=5, **settings)
     assert Config(warmup=0, epochs=1).counts(0)

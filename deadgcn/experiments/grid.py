@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -67,18 +68,17 @@ def run_grid(
 
     Args:
         configs: from :func:`grid`, or a list of your own.
-        n_jobs: number of worker processes of one thread each; -1 is one per core. CUDA uses this process only.
+        n_jobs: number of worker processes of one thread each; -1 is one per core. Unused on CUDA.
         cache: folder for finished runs (relative to the project), or None. A run is identified by its
             settings, torch's version, the kind of device and the text of ``config.py``, ``data/`` and
-            ``gcn/``; on CUDA also by the seeds trained beside it, which may change its last bits. A run whose
-            ``act`` is a function is trained anew each time.
+            ``gcn/``. A run whose ``act`` is a function is trained anew each time.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
-        scheduler: address of a Dask scheduler, such as ``"tcp://host:8786"``. Its workers then train, with the
-            same sources and raw data files of their own; the cache is this machine's.
+        scheduler: address of a Dask scheduler, such as ``"tcp://host:8786"``, whose workers then train. They
+            need the same sources and raw data files of their own.
 
     Raises:
         ValueError: settings that cannot be trained.
-        ConnectionError: no Dask scheduler or no worker.
+        ConnectionError: no Dask scheduler, or one without workers.
         ImportError: `scheduler` without ``deadgcn[cluster]``.
     """
     configs = list(configs)
@@ -86,30 +86,22 @@ def run_grid(
     check_runs(configs, n_jobs, scheduler)
     kind = resolve_device(device).type
     runs = [config.model_copy(update={"method": "-"}) for config in configs]  # a label changes no number
-    chunks = _chunks(runs, kind)
-    keys = {run: _key(run, chunk, kind) for chunk in chunks for run in chunk}
+    chunks: dict[tuple, list[Config]] = {}
+    for run in dict.fromkeys(runs):
+        settings = run.model_copy(update={"seed": 0})  # functions are compared by identity
+        chunks.setdefault((settings, run.seed // SEEDS_PER_CHUNK[kind]), []).append(run)
+    keys = {run: _key(run, kind) for run in runs}
     work, n_jobs = partial(train, device=kind), 1 if kind == "cuda" else n_jobs
-    results = run_chunks(work, chunks, keys, n_jobs, cache, scheduler, whole=kind == "cuda")
+    results = run_chunks(work, list(chunks.values()), keys, n_jobs, cache, scheduler)
     return Tables.from_results(configs, [results[run] for run in runs])
 
 
-def _chunks(runs: Iterable[Config], kind: str) -> list[list[Config]]:
-    """Group the distinct runs by what may run side by side: equal settings, seeds of one block."""
-    chunks: dict[tuple, list[Config]] = {}
-    for run in dict.fromkeys(runs):
-        settings = run.model_copy(update={"seed": 0})  # compares functions by identity, not by their text
-        chunks.setdefault((settings, run.seed // SEEDS_PER_CHUNK[kind]), []).append(run)
-    return list(chunks.values())
-
-
-def _key(run: Config, chunk: list[Config], kind: str) -> str | None:
+def _key(run: Config, kind: str) -> str | None:
     """What the cache knows a run by, or None if its results cannot be cached."""
     if callable(run.act):  # no text tells it from every other function
         return None
-    key = run.model_dump(mode="json", exclude={"method"}) | {"torch": torch.__version__, "device": kind}
-    if kind == "cuda":
-        key["beside"] = sorted(other.seed for other in chunk)
-    return json.dumps({**key, "sources": SOURCES})
+    made_by = {"torch": torch.__version__, "device": kind, "sources": SOURCES}
+    return json.dumps(run.model_dump(mode="json", exclude={"method"}) | made_by)
 
 
 def _as_list(value: Any) -> list:
@@ -117,11 +109,6 @@ def _as_list(value: Any) -> list:
 
 
 def _refuse_duplicates(configs: Sequence[Config]) -> None:
-    seen: set[Config] = set()
-    for config in configs:
-        if config in seen:
-            raise ValueError(
-                f"every run must occur once, but {config.method!r} with num_layers={config.num_layers} and "
-                f"seed={config.seed} was passed twice"
-            )
-        seen.add(config)
+    if twice := [config for config, count in Counter(configs).items() if count > 1]:
+        run = f"{twice[0].method!r} with num_layers={twice[0].num_layers} and seed={twice[0].seed}"
+        raise ValueError(f"every run must occur once, but {run} was passed twice")

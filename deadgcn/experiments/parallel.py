@@ -1,6 +1,5 @@
 """Chunks of runs on worker processes or a Dask cluster, with finished runs kept in the cache."""
 
-import asyncio
 import functools
 import hashlib
 import multiprocessing
@@ -10,7 +9,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -22,9 +20,9 @@ from deadgcn.config import PROJECT, Config
 from deadgcn.data.graphs import resolve_dataset
 from deadgcn.experiments.cache import load, store
 
-WORTH_A_PROCESS = 20_000  # layers x runs x epochs, about ten seconds: below this, starting workers costs more
+WORTH_A_PROCESS = 15_000  # layers x runs x epochs, seconds of work: below this, starting workers costs more
 CONNECT_SECONDS = 10  # how long to wait for a Dask scheduler
-WORKER_SECONDS = 300  # how long to be without a Dask worker: a batch system may start some
+WORKER_SECONDS = 300  # how long to wait for a Dask worker: a batch system may take minutes to start one
 PACKAGE = Path(__file__).parents[1]
 FILES = [PACKAGE / "config.py", *sorted(PACKAGE.glob("data/*.py")), *sorted(PACKAGE.glob("gcn/*.py"))]
 # Read on import, like the code itself, so that an edit counts from the next kernel on.
@@ -35,7 +33,7 @@ def check_runs(configs: Sequence[Config], n_jobs: int, scheduler: str | None = N
     """Raise ValueError for what cannot be trained; obtain and check raw files once, before any worker."""
     if not configs:
         raise ValueError("configs must have at least one entry, but an empty list was passed")
-    if not isinstance(n_jobs, int) or isinstance(n_jobs, bool) or n_jobs == 0:
+    if type(n_jobs) is not int or n_jobs == 0:
         raise ValueError(f"n_jobs must be a positive number, or -1 for all cores, but {n_jobs!r} was passed")
     if scheduler and not str(scheduler).startswith(("tcp://", "tls://")):
         raise ValueError(
@@ -52,9 +50,6 @@ def run_chunks(
     n_jobs: int = -1,
     cache: str | Path | None = ".cache",
     scheduler: str | None = None,
-    *,
-    whole: bool = False,
-    slowness: int = 1,
 ) -> dict[Config, dict]:
     """Return each config's result: from the cache, or computed, and stored as soon as its chunk is done.
 
@@ -62,17 +57,14 @@ def run_chunks(
         work: computes the results of one chunk; workers must be able to import it.
         chunks: configs to be computed together.
         keys: what the cache knows each config by; None is never cached.
-        n_jobs, cache, scheduler: as for :func:`deadgcn.experiments.grid.run_grid`.
-        whole: compute all of a chunk even if only part of it is missing.
-        slowness: time per layer, run and epoch, relative to :func:`deadgcn.gcn.training.train`.
+        n_jobs, cache, scheduler: as for :func:`deadgcn.run_grid`.
     """
     folder = None if cache is None else PROJECT / cache
     stored = {config: load(folder, key) for config, key in keys.items() if folder and key}
     results = {config: result for config, result in stored.items() if result is not None}
     missing = [[config for config in chunk if config not in results] for chunk in chunks]
-    pending = [chunk if whole else rest for chunk, rest in zip(chunks, missing, strict=True) if rest]
-    pending.sort(key=_cost, reverse=True)  # the costliest first, so that no core is idle at the end
-    n_jobs = _useful_jobs(n_jobs, pending, slowness)
+    # The costliest first, so that no core is idle at the end.
+    pending = sorted(filter(None, missing), key=_cost, reverse=True)
     with closing(_compute(work, pending, n_jobs, scheduler)) as done, _progress(pending) as progress:
         for number, computed in done:
             for config, result in zip(pending[number], computed, strict=True):
@@ -87,13 +79,6 @@ def _cost(chunk: list[Config]) -> int:
     return sum((config.num_layers + 1) * config.epochs for config in chunk)
 
 
-def _useful_jobs(n_jobs: int, chunks: list[list[Config]], slowness: int) -> int:
-    """Cap the number of processes at what the work is worth; 1 means this process."""
-    wanted = n_jobs if n_jobs > 0 else max(1, cpu_count() + 1 + n_jobs)
-    worth = slowness * sum(map(_cost, chunks)) // WORTH_A_PROCESS
-    return max(1, min(wanted, len(chunks), worth))
-
-
 def _progress(chunks: list[list[Config]]) -> tqdm:
     in_notebook = type(sys.stdout).__module__ == "ipykernel.iostream"  # which shows stderr in red
     file = sys.stdout if in_notebook else sys.stderr
@@ -106,17 +91,18 @@ def _compute(work: Callable, chunks: list, n_jobs: int, scheduler: str | None) -
     tasks = [(number, work, chunk, versions, os.getpid()) for number, chunk in enumerate(chunks)]
     if scheduler and tasks:
         yield from _compute_on_cluster(scheduler, tasks)
-    else:
-        calls = (delayed(_run_task)(task) for task in tasks)
-        yield from Parallel(n_jobs=n_jobs, return_as="generator_unordered")(calls)
+        return
+    wanted = n_jobs if n_jobs > 0 else cpu_count() + 1 + n_jobs
+    useful = max(1, min(wanted, len(chunks), sum(map(_cost, chunks)) // WORTH_A_PROCESS))
+    yield from Parallel(n_jobs=useful, return_as="generator_unordered")(map(delayed(_run_task), tasks))
 
 
 def _compute_on_cluster(address: str, tasks: list[tuple]) -> Iterator[tuple[int, list]]:
+    """The same on the workers of a Dask scheduler. Raises ImportError, OSError or TimeoutError."""
     try:
         from distributed import Client, wait
     except ImportError as error:
         raise ImportError("a Dask scheduler needs: pip install 'deadgcn[cluster]'") from error
-    _check_scheduler(address)
     with Client(address, timeout=CONNECT_SECONDS) as client:
         client.wait_for_workers(1, timeout=WORKER_SECONDS)
         pending = set(client.map(_run_task, tasks, pure=False))
@@ -128,23 +114,6 @@ def _compute_on_cluster(address: str, tasks: list[tuple]) -> Iterator[tuple[int,
                     continue
                 raise ConnectionError(f"the Dask scheduler at {address} has no worker left") from error
             yield from (future.result() for future in done)
-
-
-def _check_scheduler(address: str) -> None:
-    """Raise ConnectionError unless a scheduler answers in time: Client would wait for ever."""
-    from distributed import rpc
-
-    async def identity() -> dict:
-        async with rpc(address) as server:
-            return await asyncio.wait_for(server.identity(), CONNECT_SECONDS)
-
-    try:
-        with ThreadPoolExecutor(1) as pool:  # a notebook's own thread is running an event loop already
-            kind = pool.submit(asyncio.run, identity()).result()["type"]
-    except Exception as error:  # another service's answer can raise almost anything
-        raise ConnectionError(f"no Dask scheduler answers at {address} ({error!r})") from error
-    if kind != "Scheduler":
-        raise ConnectionError(f"{address} is the address of a Dask {kind.lower()}, not of a scheduler")
 
 
 def _run_task(task: tuple) -> tuple[int, list[dict]]:

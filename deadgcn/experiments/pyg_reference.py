@@ -1,8 +1,8 @@
 """PyTorch Geometric's own two-layer GCN, trained by the same recipe as ours: an independent check.
 
 Its second convolution gives the class scores (Kipf & Welling 2017, arXiv 1609.02907). Ours has an activation
-and dropout after every convolution, and a linear head. With `head`, PyTorch Geometric's network has these too,
-so that differences of architecture and of implementation can be told apart.
+and dropout after every convolution, and a linear head. With `head`, PyTorch Geometric's network has them too,
+which tells differences of architecture from those of implementation.
 """
 
 import hashlib
@@ -24,12 +24,12 @@ from torch_geometric.transforms import NormalizeFeatures
 from deadgcn.config import Config
 from deadgcn.data.graphs import load_graph
 from deadgcn.experiments.parallel import SOURCES, check_runs, run_chunks
-from deadgcn.experiments.tables import whole_epochs
+from deadgcn.experiments.tables import EPOCH_TYPES
 from deadgcn.gcn.training import use_one_thread
 
 METHODS = {False: "PyG, two convolutions", True: "PyG, with our head"}
-SLOWNESS = 10  # one run after another, by autograd
 OWN_SOURCE = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
+IGNORED = {"method", "num_layers", "act", "negative_slope"}
 
 
 def run_reference(
@@ -38,39 +38,39 @@ def run_reference(
     """Train PyTorch Geometric's GCN for each config and return a table like ``Tables.runs``.
 
     Args:
-        configs: from :func:`deadgcn.experiments.grid.grid`; depth, activation and stripping are ignored.
+        configs: from :func:`deadgcn.grid`; depth, activation and stripping are ignored.
         head: whether the network has our linear head.
-        n_jobs, cache: as for :func:`deadgcn.experiments.grid.run_grid`.
+        n_jobs, cache: as for :func:`deadgcn.run_grid`.
     """
     check_runs(configs, n_jobs)
     keys = {config: _key(config, head) for config in configs}
-    work = partial(_train_each, head=head)
-    rows = run_chunks(work, [[config] for config in keys], keys, n_jobs, cache, slowness=SLOWNESS)
+    work, chunks = partial(_train_each, head=head), [[config] for config in keys]
+    rows = run_chunks(work, chunks, keys, n_jobs, cache)
     method = {"method": METHODS[head], "num_layers": 2}
     runs = [{"dataset": c.dataset, **method, "seed": c.seed, **rows[c]} for c in configs]
-    return whole_epochs(pd.DataFrame(runs))
+    return pd.DataFrame(runs).astype(EPOCH_TYPES)
 
 
 def train_reference(config: Config, graph: Data, head: bool = False) -> dict[str, float | None]:
     """Train one network from the config's seed and return its numbers, named as in ``Tables.runs``.
 
     ``test_acc``, ``val_acc`` and ``best_epoch`` are those of the model that was best on validation (ties:
-    earliest), with ``_last`` those of the last. Training ends where a run diverges.
+    earliest), with ``_last`` those of the last. A run that diverges is not trained further.
     """
     use_one_thread()
     graph = NormalizeFeatures()(graph) if config.normalize_features else graph
-    x = graph.x.to_sparse()
+    x, train = graph.x.to_sparse(), graph.train_mask
+    best = {"best_epoch": None, "diverged_epoch": None, "test_acc": math.nan, "val_acc": math.nan}
+    best_val = -1.0
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        model = build_reference(graph, config, head)
+        model = build_reference(config, graph, head)
         optimizer = _optimizer(model, config)
-        best = {"best_epoch": None, "diverged_epoch": None, "test_acc": math.nan, "val_acc": math.nan}
-        best_val = -1.0
         for epoch in range(config.epochs):
             model.train()
             optimizer.zero_grad()
             logits = model(_sparse_dropout(x, config.input_dropout), graph.edge_index)
-            loss = F.cross_entropy(logits[graph.train_mask], graph.y[graph.train_mask])
+            loss = F.cross_entropy(logits[train], graph.y[train])
             loss.backward()
             optimizer.step()
             last = _evaluate(model, x, graph)
@@ -83,8 +83,8 @@ def train_reference(config: Config, graph: Data, head: bool = False) -> dict[str
     return {**best, **{f"{name}_last": value for name, value in last.items()}}
 
 
-def build_reference(graph: Data, config: Config, head: bool) -> GCN:
-    """PyTorch Geometric's GCN of two layers, initialised; the head starts as ours does."""
+def build_reference(config: Config, graph: Data, head: bool = False) -> GCN:
+    """PyTorch Geometric's GCN of two layers, with first weights; the head's are drawn as ours are."""
     sizes = (graph.num_features, config.hidden_channels, 2, int(graph.y.max()) + 1)
     model = GCN(*sizes, dropout=config.dropout, jk="last" if head else None, cached=True)
     if head:
@@ -98,27 +98,22 @@ def _train_each(configs: Sequence[Config], head: bool) -> list[dict]:
 
 
 def _key(config: Config, head: bool) -> str:
-    ignored = {"method", "num_layers", "act", "negative_slope"}
+    settings = config.model_dump(mode="json", exclude=IGNORED)
     packages = {name: version(name) for name in ("torch", "torch-geometric")}
-    settings = config.model_dump(mode="json", exclude=ignored)
     return json.dumps({**settings, **packages, "head": head, "sources": [SOURCES, OWN_SOURCE]})
 
 
 def _sparse_dropout(x: Tensor, p: float) -> Tensor:
-    """Dropout on the non-zeros of sparse features; to a zero it makes no difference."""
+    """Dropout on the non-zeros of sparse features; a zero stays zero either way."""
     values = F.dropout(x.values(), p)
     return torch.sparse_coo_tensor(x.indices(), values, x.shape, is_coalesced=True, check_invariants=False)
 
 
 def _optimizer(model: GCN, config: Config) -> torch.optim.Adam:
-    first = [p for name, p in model.named_parameters() if name.startswith("convs.0.")]
     rest = [p for name, p in model.named_parameters() if not name.startswith("convs.0.")]
     of_rest = config.weight_decay if config.weight_decay_on == "all" else 0.0
-    groups = [
-        {"params": first, "weight_decay": config.weight_decay},
-        {"params": rest, "weight_decay": of_rest},
-    ]
-    return torch.optim.Adam(groups, lr=config.lr)
+    first_layer = {"params": model.convs[0].parameters(), "weight_decay": config.weight_decay}
+    return torch.optim.Adam([first_layer, {"params": rest, "weight_decay": of_rest}], lr=config.lr)
 
 
 @torch.no_grad()

@@ -1,13 +1,11 @@
 """What every notebook sets up: the data set, its graph, output folders and the settings of its runs."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
 from torch_geometric.data import Data
-from torch_geometric.transforms import NormalizeFeatures
 
 from deadgcn.config import PROJECT, Config
 from deadgcn.data.graphs import load_graph, resolve_dataset
@@ -19,31 +17,21 @@ from deadgcn.gcn.training import use_one_thread
 
 @dataclass(frozen=True)
 class Study:
-    """A data set with output folders and the settings that all of a notebook's runs share.
+    """A data set with output folders and the settings that all of a notebook's runs share."""
 
-    Attributes:
-        dataset: the data set's name; never ``"auto"``.
-        graph: its graph, as the networks see it: each row of ``x [N, F]`` divided by its sum if
-            ``normalize_features`` is set.
-        figures, results: folders for what the notebook makes; they exist.
-        settings: keyword arguments for :func:`deadgcn.experiments.grid.grid`.
-        num_classes: C.
-        majority, val_majority: accuracy of always answering the largest class of the test (validation) nodes.
-    """
-
-    dataset: str
-    graph: Data = field(repr=False)
-    figures: Path
+    dataset: str  # never "auto"
+    graph: Data
+    figures: Path  # folders for what the notebook makes; they exist
     results: Path
-    settings: dict[str, Any]
+    settings: dict[str, Any]  # keyword arguments for `grid`
     num_classes: int
-    majority: float
-    val_majority: float
+    majority: float  # accuracy of always answering the largest class of the test nodes
+    val_majority: float  # the same for the validation nodes
     n_jobs: int = -1
     scheduler: str = ""
 
     def run(self, configs: Sequence[Config]) -> Tables:
-        """:func:`deadgcn.experiments.grid.run_grid` with the study's `n_jobs` and `scheduler`."""
+        """:func:`deadgcn.run_grid` with the study's `n_jobs` and `scheduler`."""
         return run_grid(configs, self.n_jobs, scheduler=self.scheduler)
 
     def _repr_markdown_(self) -> str:
@@ -66,30 +54,23 @@ def open_study(
     """Load a data set and create the folders ``output_dir/{figures,results}/<dataset>``.
 
     Args:
-        dataset: a name that :func:`deadgcn.data.graphs.load_graph` knows, or ``"auto"``: Cora, or its
-            synthetic twin where Cora's files cannot be had.
+        dataset: a name that :func:`deadgcn.load_graph` knows, or ``"auto"``: Cora, or its synthetic twin if
+            Cora's files cannot be obtained.
         output_dir: relative to the project.
-        n_jobs, scheduler: as for :func:`deadgcn.experiments.grid.run_grid`.
+        n_jobs, scheduler: as for :func:`deadgcn.run_grid`.
         dropout: on the features and after each activation.
         settings: other fields of :class:`Config` that all runs share.
 
-    Raises:
-        ValueError: an unknown data set or setting, or a value out of range.
+    Raises ``ValueError`` for an unknown data set or setting, or a value out of range.
     """
     dataset = resolve_dataset(dataset)
     shared = {"dataset": dataset, "dropout": dropout, "input_dropout": dropout, **settings}
-    config = Config(**shared)
-    check_runs([config], n_jobs, scheduler)
+    check_runs([Config(**shared)], n_jobs, scheduler)
     use_one_thread()  # so that what a notebook computes itself is rounded as in training
     graph = load_graph(dataset)
-    if config.normalize_features:
-        graph = NormalizeFeatures()(graph)
     folders = [PROJECT / output_dir / kind / dataset for kind in ("figures", "results")]
     for folder in folders:
         folder.mkdir(parents=True, exist_ok=True)
-    majorities = [_largest_share(graph.y[mask]) for mask in (graph.test_mask, graph.val_mask)]
+    classes = [graph.y[mask].bincount() for mask in (graph.test_mask, graph.val_mask)]
+    majorities = [counts.max().item() / counts.sum().item() for counts in classes]
     return Study(dataset, graph, *folders, shared, int(graph.y.max()) + 1, *majorities, n_jobs, scheduler)
-
-
-def _largest_share(y: Tensor) -> float:
-    return y.bincount().max().item() / len(y)

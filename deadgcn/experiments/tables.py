@@ -3,7 +3,6 @@
 import gzip
 import hashlib
 import io
-import pickle
 import re
 import zipfile
 from collections.abc import Sequence
@@ -25,6 +24,7 @@ from deadgcn.gcn.training import use_one_thread
 
 KEY_COLUMNS = ("dataset", "method", "num_layers", "seed")
 IMPLIED_BY_METHOD = ("act", "strip")  # what the three arms differ in: their label says it already
+EPOCH_TYPES = {"best_epoch": "Int64", "diverged_epoch": "Int64"}  # whole numbers, some of them missing
 
 
 class Network(NamedTuple):
@@ -67,7 +67,7 @@ class Tables:
         keys = [{name: getattr(config, name) for name in columns} for config in configs]
         pairs = list(zip(keys, results, strict=True))
         return cls(
-            whole_epochs(pd.DataFrame([key | result["run"] for key, result in pairs])),
+            pd.DataFrame([key | result["run"] for key, result in pairs]).astype(EPOCH_TYPES),
             pd.concat([_epoch_rows(key, result["epochs"]) for key, result in pairs], ignore_index=True),
             pd.concat([_layer_rows(key, result["layers"]) for key, result in pairs], ignore_index=True),
             list(configs),
@@ -90,8 +90,7 @@ class Tables:
     def save_checkpoints(self, folder: str | Path) -> list[Path]:
         """Write each run's best state as a ``.pth`` file and return the paths, in the order of ``runs``.
 
-        A run without a best state, which diverged at once, gets no file. Names consist of method, depth, seed
-        and a digest of all settings. Files hold tensors only, under the parameter names of
+        A run that diverged at once gets no file. Files hold tensors only, under the parameter names of
         ``torch_geometric.nn.GCN(..., jk="last")``.
         """
         paths = []
@@ -103,15 +102,10 @@ class Tables:
         return paths
 
     def network(self, graph: Data, trained: bool = True, **run: Any) -> Network:
-        """Rebuild the network of one run and apply it to a graph.
+        """Rebuild the network of one run, in its best or its initial state, and apply it to the graph.
 
-        Args:
-            graph: the data set's, from :func:`deadgcn.data.graphs.load_graph`.
-            trained: in its best state; False for its initial one.
-            run: settings that identify the run (``method="ReLU", num_layers=10, seed=0``).
-
-        Raises:
-            ValueError: no run or several have these settings, or the run has no best state.
+        ``run`` holds settings that identify the run (``method="ReLU", num_layers=10, seed=0``). Raises
+        ``ValueError`` if no run or several have them, or the run has no best state.
         """
         fits = [all(getattr(config, name) == value for name, value in run.items()) for config in self.configs]
         if sum(fits) != 1:
@@ -128,23 +122,18 @@ class Tables:
 
 
 def load_checkpoint(path: str | Path) -> dict[str, Tensor]:
-    """Load what :meth:`Tables.save_checkpoints` wrote. Raises ValueError for a damaged file.
+    """Load what :meth:`Tables.save_checkpoints` wrote; ValueError for a damaged file.
 
-    Only tensors are unpickled, and only after the checksums in the file, which ``torch.load`` ignores, have
-    matched.
+    Only tensors are unpickled, after a check of the file's checksums, which ``torch.load`` ignores.
     """
     content = io.BytesIO(Path(path).read_bytes())
     try:
-        with zipfile.ZipFile(content) as parts:
-            damaged = parts.testzip()
-        if damaged is not None:
-            raise ValueError(f"the checksum of {damaged} in it does not match")
+        if damaged := zipfile.ZipFile(content).testzip():
+            raise ValueError(f"the checksum of {damaged} does not match")
         content.seek(0)
         return torch.load(content, weights_only=True)
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, OSError, RuntimeError, ValueError) as error:
+    except Exception as error:  # zipfile and torch.load can raise almost anything on a corrupt file
         raise ValueError(f"{path} is not an intact checkpoint: {error}") from error
-    except pickle.UnpicklingError as error:
-        raise ValueError(f"{path} does not hold tensors only: {error}") from error
 
 
 def checkpoint_name(config: Config) -> str:
@@ -154,20 +143,14 @@ def checkpoint_name(config: Config) -> str:
     return f"{label}_{config.num_layers}-layers_seed-{config.seed}_{digest}.pth"
 
 
-def whole_epochs(runs: pd.DataFrame) -> pd.DataFrame:
-    """The table with epochs as whole numbers, also where some of them are missing."""
-    epochs = {name: pd.array(runs[name].tolist(), dtype="Int64") for name in ("best_epoch", "diverged_epoch")}
-    return runs.assign(**epochs)
-
-
 def _epoch_rows(key: dict, columns: dict[str, np.ndarray]) -> pd.DataFrame:
-    return pd.DataFrame({**key, "epoch": np.arange(len(columns["train_loss"])), **columns})
+    return pd.DataFrame({**key, "epoch": range(len(columns["train_loss"])), **columns})
 
 
 def _layer_rows(key: dict, measures: dict[tuple[str, str], np.ndarray]) -> pd.DataFrame:
     tables = []
     for stage in dict.fromkeys(stage for stage, _ in measures):
         columns = {name: values for (s, name), values in measures.items() if s == stage}
-        layer = np.arange(1, 1 + len(columns["norm"]))
-        tables.append(pd.DataFrame({**key, "stage": stage, "layer": layer, **columns}))
+        layers = range(1, 1 + len(columns["norm"]))
+        tables.append(pd.DataFrame({**key, "stage": stage, "layer": layers, **columns}))
     return pd.concat(tables, ignore_index=True)

@@ -30,7 +30,7 @@ class Passes:
     def __init__(self, model: "GCN", x: Tensor, adj: Tensor) -> None:
         self.model, self.adj, self.num_nodes = model, adj, len(x)
         dense = x.detach().to_dense()
-        if x.requires_grad or dense.count_nonzero() >= SPARSE_BELOW * dense.numel():
+        if dense.count_nonzero() >= SPARSE_BELOW * dense.numel():
             self._features = dense.expand(len(model.seeds), *x.shape)
         else:
             self._features = SparseFeatures.from_dense(dense)
@@ -118,14 +118,9 @@ class Passes:
         else:
             torch.ops.aten.threshold_backward.grad_input(grad, post, 0, grad_input=grad)
 
-    def input_gradient(self, grad: Tensor) -> Tensor:
-        """Return that of the features ``[N, F]``, right after :meth:`backward` with all nodes' ``grad``."""
-        first = self.model.convolution(0)[0] if self.activations else self.model.head_weight
-        return torch.bmm(self._product if self.activations else grad, first).sum(0)
-
 
 class Network(torch.autograd.Function):
-    """The same passes as one step of autograd, with respect to the features and all parameters."""
+    """The same passes as one step of autograd, with respect to the parameters and through the activations."""
 
     @staticmethod
     def forward(ctx, model: "GCN", x: Tensor, adj: Tensor, *parameters: Tensor) -> tuple[Tensor, ...]:
@@ -141,8 +136,7 @@ class Network(torch.autograd.Function):
         """Return the gradients of forward's arguments."""
         nodes = torch.arange(grad.shape[1], device=grad.device)
         gradients = ctx.passes.backward(grad, nodes, of_activations)
-        of_x = ctx.passes.input_gradient(grad) if ctx.needs_input_grad[1] else None
-        return None, of_x, None, *gradients
+        return None, None, None, *gradients
 
 
 def _times_transposed(h: Tensor | SparseFeatures, weight: Tensor, out: Tensor | None = None) -> Tensor:

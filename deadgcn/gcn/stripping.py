@@ -7,7 +7,7 @@ are not touched.
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -62,24 +62,18 @@ def stripping_mask(
 
 
 def strip_dead_neurons_(
-    model: GCN,
-    dead: Sequence[Tensor],
-    amount: float = 0.1,
-    among: Literal["negative", "all"] = "negative",
-    rounding: Literal["floor", "ceil"] = "floor",
-    replacement: Literal["zero", "normal", "he"] = "zero",
+    model: GCN, dead: Sequence[Tensor], replacement: Literal["zero", "normal", "he"] = "zero", **options: Any
 ) -> Tensor:
     """Replace the weights that :func:`stripping_mask` chooses, in every hidden layer at once.
 
     Args:
         model: its convolutions' weights are changed in place.
         dead: for each of the L hidden layers a boolean ``[R, d]``.
-        amount, among, rounding: see :func:`stripping_mask`.
         replacement: ``"zero"``, or random numbers from each run's own generator, normal with mean 0 and the
             standard deviation of the layer's weights (``"normal"``) or sqrt(2 / d_in) (``"he"``).
+        options: of :func:`stripping_mask`.
 
-    Returns:
-        Number of weights changed in each run, int64 ``[R]``.
+    Returns the number of weights changed in each run, int64 ``[R]``.
     """
     _check_choice("replacement", replacement, ("zero", "normal", "he"))
     if len(dead) != model.num_layers:
@@ -93,7 +87,7 @@ def strip_dead_neurons_(
             if not neurons.is_cuda and not neurons.any():
                 continue
             weights = torch.stack(list(model.weights[layers]))
-            mask = stripping_mask(weights, neurons, amount, among, rounding)  # [layers, R, d_out, d_in]
+            mask = stripping_mask(weights, neurons, **options)  # [layers, R, d_out, d_in]
             for weight, chosen in zip(model.weights[layers], mask, strict=True):
                 if replacement == "zero":
                     weight.masked_fill_(chosen, 0.0)

@@ -83,9 +83,9 @@ def resolve_device(device: str) -> torch.device:
 
 
 def _shared_settings(configs: Sequence[Config]) -> Config:
-    shared = {tuple(c.model_dump(exclude={"seed", "method"}).items()) for c in configs}
-    if len(shared) != 1:
-        raise ValueError(f"runs side by side may differ in seed only, but got {len(shared)} settings")
+    settings = {config.model_copy(update={"seed": 0, "method": "-"}) for config in configs}
+    if len(settings) != 1:
+        raise ValueError(f"runs side by side may differ in seed only, but got {len(settings)} settings")
     return configs[0]
 
 
@@ -212,5 +212,5 @@ def _mean_over_layers(dead: list[Tensor], acc: Tensor) -> Tensor:
 def _strip_(passes: Passes, dead: list[Tensor], val_nodes: Tensor, config: Config) -> Tensor:
     if config.death_nodes == "val":
         dead = [dead_mask(post[:, val_nodes], config.dead_threshold) for post in passes.activations]
-    options = (config.amount, config.among, config.rounding, config.replacement)
-    return strip_dead_neurons_(passes.model, dead, *options)
+    options = {"amount": config.amount, "among": config.among, "rounding": config.rounding}
+    return strip_dead_neurons_(passes.model, dead, config.replacement, **options)

@@ -2,9 +2,8 @@
 
     python -m deadgcn.paper.report PAGE.html PAGE.pdf
 
-The notebook's Markdown is the report. `render` fills in what depends on the run: numbers (`{{ name }}`), the
-pictures, and citations (`[@key]`, a key of references.csv). Headings, figures, tables and equations get their
-numbers from CSS counters.
+The notebook's Markdown is the report. `render` fills in numbers (`{{ name }}`), pictures and citations
+(`[@key]`, a key of references.csv). CSS counters number headings, figures, tables and equations.
 """
 
 import base64
@@ -23,6 +22,8 @@ import PIL.Image
 from math_core import LatexToMathML
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 
+from deadgcn.config import PROJECT
+
 TEMPLATE = Path(__file__).with_name("report.html.j2")
 REFERENCES = Path(__file__).with_name("references.csv")
 LINKED = "Cora"  # the data set in the links of the notebook's source
@@ -32,42 +33,41 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 
 
 def render(path: Path, suffix: str = "") -> str:
-    """Return the HTML page of an executed report notebook.
+    """Return the HTML page of an executed report notebook; it belongs in the folder above the notebook's.
 
-    The page belongs in the folder above the notebook's. Its title is the notebook's first heading, followed
-    by `suffix`. The numbers are the `application/json` output of the cell tagged `numbers`: a flat mapping,
-    with the data set's name as `dataset` and the folder of its figures as `figures`.
+    The page's title is the notebook's first heading, followed by `suffix`. The numbers are the
+    `application/json` output of the cell tagged `numbers`, a flat mapping. Its `dataset` names the data set,
+    its `figures` the folder of the pictures (seen from PROJECT).
 
     Raises:
         ValueError: the text names a number or a source that does not exist.
         math_core.LatexError: a formula is invalid.
     """
     nb = nbformat.read(path, as_version=4)
-    numbers = _numbers(nb)
-    cells = [cell for cell in nb.cells if not NOT_ON_THE_PAGE & set(cell.metadata.get("tags", ()))]
-    cells = [cell for cell in cells if cell.cell_type == "markdown" or cell.get("outputs")]
-    for cell in cells:
-        if cell.cell_type == "markdown":
-            cell.source = _fill(cell.source, numbers)
-    _cite(cells)
+    marked = [out for cell in nb.cells if "numbers" in _tags(cell) for out in cell.outputs]
+    numbers = next((out.data["application/json"] for out in marked if "application/json" in out.data), {})
+    cells = [cell for cell in nb.cells if not _tags(cell) & NOT_ON_THE_PAGE]
+    cells = [cell for cell in cells if cell.cell_type == "markdown" or cell.outputs]
+    prose = [cell for cell in cells if cell.cell_type == "markdown"]
+    for cell in prose:
+        cell.source = _fill(cell.source, numbers)
+    if references := _cite(prose):
+        cells.append(nbformat.v4.new_markdown_cell(f"## References\n\n{references}"))
     text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
     title = re.search(r"^#+ +(.+?)\s*$", text, flags=re.M)
-    renderer = _Renderer(numbers.get("dataset", LINKED), Path(numbers.get("figures", "")), path)
-    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+    renderer = _Renderer(numbers.get("dataset", LINKED), PROJECT / numbers.get("figures", ""), path)
+    template = jinja2.Template(TEMPLATE.read_text(encoding="utf-8"), autoescape=True, trim_blocks=True)
+    return template.render(
         title=(title[1] if title else path.stem) + suffix,
         contents=re.findall(r"^(##+) +(.+?)\s*$", text, flags=re.M),
         cells=cells,
         markdown=MarkdownWithMath(renderer).render,
-        run=numbers.get("run"),
-        written_about=numbers.get("written_about"),
+        numbers=numbers,
     )
 
 
-def _numbers(nb: nbformat.NotebookNode) -> dict[str, str]:
-    cells = [cell for cell in nb.cells if "numbers" in cell.metadata.get("tags", ())]
-    data = [output.data for cell in cells for output in cell.outputs if "data" in output]
-    return next((each["application/json"] for each in data if "application/json" in each), {})
+def _tags(cell: nbformat.NotebookNode) -> set[str]:
+    return set(cell.metadata.get("tags", ()))
 
 
 def _fill(text: str, numbers: dict[str, str]) -> str:
@@ -76,13 +76,13 @@ def _fill(text: str, numbers: dict[str, str]) -> str:
             raise ValueError(f"{mark[0]} must name one of {', '.join(numbers) or 'no numbers'}")
         return re.sub("^-", "−", str(numbers[mark[1]]))
 
-    return re.sub(r"\{\{ *(\w+) *\}\}", number, text)
+    return re.sub(r"\{\{ *([\w-]+) *\}\}", number, text)
 
 
-def _cite(cells: list[nbformat.NotebookNode]) -> None:
-    """Number the citations in order of first mention, and append the list of references."""
+def _cite(cells: list[nbformat.NotebookNode]) -> str:
+    """Number the citations in order of first mention; return the list of references in Markdown."""
     with REFERENCES.open(encoding="utf-8", newline="") as file:
-        sources = {row["key"]: row for row in csv.DictReader(file)}
+        sources = {row.pop("key"): row for row in csv.DictReader(file)}
     cited: list[str] = []
 
     def numbered(mark: re.Match) -> str:
@@ -93,17 +93,9 @@ def _cite(cells: list[nbformat.NotebookNode]) -> None:
         return "[" + ", ".join(f"[{cited.index(key) + 1}](#ref-{key})" for key in keys) + "]"
 
     for cell in cells:
-        if cell.cell_type == "markdown":
-            cell.source = re.sub(r"\[@\w+(; @\w+)*\]", numbered, cell.source)
-    lines = [_reference(place, sources[key]) for place, key in enumerate(cited, 1)]
-    if lines:
-        cells.append(nbformat.v4.new_markdown_cell("\n".join(["## References", "", *lines])))
-
-
-def _reference(place: int, row: dict[str, str]) -> str:
-    authors = f"{row['authors']}. " if row["authors"] else ""
-    where = f"[{row['where']}]({row['url']})" if row["url"] else row["where"]
-    return f'{place}. <span id="ref-{row["key"]}"></span>{authors}*{row["title"]}.* {where}.'
+        cell.source = re.sub(r"\[@\w+(; @\w+)*\]", numbered, cell.source)
+    form = '1. <span id="ref-{key}"></span>{authors}. *{title}.* [{where}]({url}).'
+    return "\n".join(form.format(key=key, **sources[key]) for key in cited)
 
 
 class _Renderer(IPythonRenderer):
@@ -165,8 +157,6 @@ def save_pdf(page: Path, target: Path) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3:
-        sys.exit(f"error: expected PAGE.html PAGE.pdf, but got {sys.argv[1:]}")
     try:
         save_pdf(*map(Path, sys.argv[1:]))
     except (RuntimeError, OSError) as error:

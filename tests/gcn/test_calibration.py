@@ -6,126 +6,73 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from gcn.oracle import literal_measures
 from torch.nn.functional import one_hot
-from torch_geometric.utils import homophily
 
-from deadgcn.gcn.smoothing import all_measures, effective_rank
+from deadgcn.gcn.smoothing import all_measures
 
-ROOT = Path(__file__).parents[2]
-SCALE_FREE = {
-    *("rayleigh_quotient", "distance_to_limit", "relative_distance_to_mean", "mean_average_distance"),
-    *("stable_rank", "effective_rank", "rank_one_distance"),
-}
+TABLE = Path(__file__).parents[2] / "results" / "Cora" / "calibration.csv"
+RANK_ONE = {"stable_rank": 1, "effective_rank": 1, "rank_one_distance": 0}
+AT_LIMIT = {"rayleigh_quotient": 0, "distance_to_limit": 0, "mean_average_distance": 0}
 
 
 @pytest.fixture(scope="module")
 def degree(cora):
     """With self-loops, ``[N, 1]``."""
     assert not cora.has_self_loops() and not cora.has_isolated_nodes()
-    assert cora.edge_index.unique(dim=1).shape[1] == cora.num_edges
     return cora.edge_index[0].bincount()[:, None].double() + 1
-
-
-@pytest.fixture(scope="module")
-def component(cora):
-    """Number of each node's component ``[N]``, found by letting the smallest number spread."""
-    number, before = torch.arange(cora.num_nodes), None
-    while before is None or not torch.equal(number, before):
-        before = number
-        number = before.scatter_reduce(0, cora.edge_index[0], before[cora.edge_index[1]], "amin")
-    return number.unique(return_inverse=True)[1]
-
-
-@pytest.fixture
-def check(cora):
-    def check(x, **expected):
-        measured = {name: value.item() for name, value in all_measures(x, cora.edge_index).items()}
-        for name, value in expected.items():
-            assert measured[name] == pytest.approx(value, rel=1e-6, abs=1e-12), name  # PyG counts in float32
-        return measured
-
-    return check
 
 
 def normal(*shape):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(0)).double()
 
 
-def test_calibration_zero(check, cora):
-    measured = check(torch.zeros(cora.num_nodes, 8))
-    assert {name for name, value in measured.items() if math.isnan(value)} == SCALE_FREE
-    assert {value for name, value in measured.items() if name not in SCALE_FREE} == {0}
+def check(graph, x, **expected):
+    """Compare the measures of x with expected numbers, and return them."""
+    measured = {name: value.item() for name, value in all_measures(x, graph.edge_index).items()}
+    for name, value in expected.items():
+        assert measured[name] == pytest.approx(value, rel=1e-6, abs=1e-12), name  # PyG counts in float32
+    return measured
 
 
-def test_calibration_constant(check, cora, degree, component):
-    """Smooth by the paper's two measures, but not the limit of a GCN."""
-    n, row = cora.num_nodes, normal(8).float()  # float32, so that sums of them are exact
-    spread = (1 / (degree[cora.edge_index[0]] * degree[cora.edge_index[1]]).sqrt()).sum() + (1 / degree).sum()
-    roots, mass = (
-        torch.zeros(78).double().index_add(0, component, v) for v in (degree[:, 0].sqrt(), degree[:, 0])
-    )
-    measured = check(
-        row.expand(n, -1),
-        norm=math.sqrt(n) * row.double().norm().item(),
-        rayleigh_quotient=1 - spread.item() / n,
-        distance_to_limit=math.sqrt(1 - (roots**2 / mass).sum().item() / n),
-        stable_rank=1,
-        effective_rank=1,
-        rank_one_distance=0,
-    )
-    for name in ("dirichlet_energy", "distance_to_mean", "relative_distance_to_mean"):
-        assert measured[name] == 0
-    assert measured["mean_average_distance"] == 0
+@pytest.mark.parametrize("row", ["constant", "one-hot labels", "raw features"])
+def test_the_notebooks_table_is_that_of_the_formulas(row, cora):
+    table, total = pd.read_csv(TABLE, index_col="signal").loc[row], 49_216  # words
+    if row == "raw features":  # too many for dense matrices
+        source, target = cora.x[cora.edge_index]  # [E, F] each
+        apart = (source - target).square().sum().item()
+        x, expected = cora.x, {"norm": total**0.5, "dirichlet_energy": math.sqrt(apart / cora.num_nodes)}
+    else:
+        x = one_hot(cora.y) if row == "one-hot labels" else torch.ones(cora.num_nodes, 32)
+        expected = literal_measures(x, cora.edge_index)
+    for name, value in check(cora, x, **expected).items():
+        assert table[name] == pytest.approx(value, rel=1e-5, abs=1e-9), name
+
+
+def test_a_constant_is_smooth_by_the_papers_measures_but_is_not_the_limit(cora):
+    names = ("dirichlet_energy", "distance_to_mean", "relative_distance_to_mean", "mean_average_distance")
+    row = normal(8).float()  # float32, so that sums of them are exact
+    measured = check(cora, row.expand(cora.num_nodes, -1), **dict.fromkeys(names, 0), **RANK_ONE)
     assert measured["rayleigh_quotient"] > 0.05 and measured["distance_to_limit"] > 0.2
 
 
-def test_calibration_limit(check, cora, degree):
-    """The limit of a GCN: the paper's two measures do not see it."""
-    n = cora.num_nodes
-    measured = check(
-        degree.sqrt() * normal(8),
-        normalized_dirichlet_energy=0,
-        rayleigh_quotient=0,
-        distance_to_limit=0,
-        relative_distance_to_mean=math.sqrt(1 - degree.sqrt().sum().item() ** 2 / n / degree.sum().item()),
-        mean_average_distance=0,
-        stable_rank=1,
-        effective_rank=1,
-        rank_one_distance=0,
-    )
+def test_the_papers_measures_do_not_see_the_limit(cora, degree):
+    share = degree.sqrt().sum().item() ** 2 / cora.num_nodes / degree.sum().item()
+    to_mean = {"relative_distance_to_mean": math.sqrt(1 - share)}
+    measured = check(cora, degree.sqrt() * normal(8), **to_mean, **AT_LIMIT, **RANK_ONE)
     assert measured["relative_distance_to_mean"] > 0.3 and measured["dirichlet_energy"] > 1
 
 
-def test_calibration_limit_of_each_component(check, degree, component):
-    """As smooth as the limit, but not of rank one: each component has a vector of its own."""
-    vectors = normal(78, 8)
-    mass = torch.zeros(78).double().index_add(0, component, degree[:, 0])
-    measured = check(
-        degree.sqrt() * vectors[component],
-        rayleigh_quotient=0,
-        distance_to_limit=0,
-        mean_average_distance=0,
-        effective_rank=effective_rank(mass.sqrt()[:, None] * vectors).item(),  # 78 orthogonal directions
-    )
-    assert measured["rank_one_distance"] > 0.1
-
-
-def test_calibration_rank_one(check, cora, degree):
-    """Collapsed by the ranks alone: neighbours differ as much as they can."""
-    measured = check(
-        normal(cora.num_nodes, 1) @ normal(1, 8),
-        stable_rank=1,
-        effective_rank=1,
-        rank_one_distance=0,
-    )
+def test_of_rank_one_though_neighbours_differ_as_much_as_they_can(cora):
+    measured = check(cora, normal(cora.num_nodes, 1) @ normal(1, 8), **RANK_ONE)
     assert measured["rayleigh_quotient"] > 0.65 and measured["distance_to_limit"] > 0.9
     assert measured["relative_distance_to_mean"] > 0.99
     assert measured["mean_average_distance"] == pytest.approx(1, abs=0.05)  # each pair's is 0 or 2
 
 
-def test_calibration_gaussian(check, cora, degree):
+def test_gaussian_numbers(cora, degree):
     n, d = cora.num_nodes, 32
-    measured = check(normal(n, d))
+    measured = check(cora, normal(n, d))
     for name, expected in {
         "dirichlet_energy": math.sqrt(2 * d * cora.num_edges / n),
         "distance_to_mean": math.sqrt(d * (n - 1)),
@@ -139,84 +86,3 @@ def test_calibration_gaussian(check, cora, degree):
         "effective_rank": d,
     }.items():
         assert measured[name] == pytest.approx(expected, rel=0.02), name
-    assert measured["effective_rank"] < d
-    assert measured["rank_one_distance"] == pytest.approx(
-        math.sqrt(1 - 1 / measured["stable_rank"]), rel=1e-9
-    )
-
-
-def test_calibration_labels(check, cora, degree, component):
-    """What a perfect classifier gives: neither smooth nor rough, and of full rank."""
-    n, sizes = cora.num_nodes, cora.y.bincount().double()
-    share = (sizes / n).square().sum().item()
-    source, target = cora.edge_index[:, cora.y[cora.edge_index[0]] == cora.y[cora.edge_index[1]]]
-    inside = (1 / (degree[source] * degree[target]).sqrt()).sum() + (1 / degree).sum()
-    roots = torch.zeros(78, 7).double().index_put((component, cora.y), degree[:, 0].sqrt(), accumulate=True)
-    mass = torch.zeros(78).double().index_add(0, component, degree[:, 0])
-    p = sizes.sqrt() / sizes.sqrt().sum()  # the singular values are the roots of the class sizes
-    different = 1 - homophily(cora.edge_index, cora.y, method="edge")
-    check(
-        one_hot(cora.y),
-        dirichlet_energy=math.sqrt(2 * different * cora.num_edges / n),
-        distance_to_mean=math.sqrt(n * (1 - share)),
-        norm=math.sqrt(n),
-        normalized_dirichlet_energy=n - inside.item(),
-        rayleigh_quotient=1 - inside.item() / n,
-        distance_to_limit=math.sqrt(1 - (roots.square().sum(1) / mass).sum().item() / n),
-        relative_distance_to_mean=math.sqrt(1 - share),
-        mean_average_distance=1 - homophily(cora.edge_index, cora.y, method="node"),
-        stable_rank=n / sizes.max().item(),
-        effective_rank=math.exp(-(p * p.log()).sum().item()),
-        rank_one_distance=math.sqrt(1 - sizes.max().item() / n),
-    )
-
-
-def test_calibration_raw_features(check, cora, degree):
-    """Cora's 0/1 words, by other roads: counts of words and the eigenvalues of the words' own products."""
-    n, x, words = cora.num_nodes, cora.x, cora.x.sum(1).double()
-    source, target = cora.edge_index
-    common = (x[source] * x[target]).sum(1)  # [E]
-    cosine = common / (words[source] * words[target]).sqrt()
-    of_nodes = torch.zeros(n).double().index_add(0, source, 1 - cosine) / source.bincount()
-    propagated = (common / (degree[source] * degree[target]).sqrt()[:, 0]).sum() + (
-        words / degree[:, 0]
-    ).sum()
-    values = torch.linalg.eigvalsh(x.double().T @ x.double()).clamp(min=0)  # squares of the singular values
-    p = values.sqrt() / values.sqrt().sum()
-    total, largest = words.sum().item(), values[-1].item()
-    assert total == 49_216
-    check(
-        x,
-        norm=math.sqrt(total),
-        dirichlet_energy=math.sqrt((words[source] + words[target] - 2 * common).sum().item() / n),
-        relative_distance_to_mean=math.sqrt(1 - n * x.double().mean(0).square().sum().item() / total),
-        rayleigh_quotient=1 - propagated.item() / total,
-        mean_average_distance=of_nodes.mean().item(),
-        stable_rank=total / largest,
-        effective_rank=torch.special.entr(p).sum().exp().item(),
-        rank_one_distance=math.sqrt(1 - largest / total),
-    )
-
-
-def test_calibration_table_of_the_notebook(cora):
-    """The committed table of 04 holds the answers that the tests above ask for."""
-    table = pd.read_csv(ROOT / "results" / "Cora" / "calibration.csv", index_col="signal")
-    assert table.loc["zero", sorted(SCALE_FREE)].isna().all()
-    signals = {
-        "constant": torch.ones(cora.num_nodes, 32),
-        "one-hot labels": one_hot(cora.y).double(),
-        "raw features": cora.x,
-    }
-    for name, x in signals.items():
-        for measure, value in all_measures(x, cora.edge_index).items():
-            assert table.loc[name, measure] == pytest.approx(value.item(), rel=1e-5, abs=1e-9), (
-                name,
-                measure,
-            )
-    limit, line = (
-        next(row for label, row in table.iterrows() if label.startswith(n)) for n in ("limit", "rank")
-    )
-    assert limit[["rayleigh_quotient", "distance_to_limit", "mean_average_distance"]].max() < 1e-7
-    assert limit["relative_distance_to_mean"] > 0.3
-    assert line["stable_rank"] == pytest.approx(1) and line["rayleigh_quotient"] > 0.5
-    assert table.loc["Gaussian", "stable_rank"] > 20

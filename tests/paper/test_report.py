@@ -1,174 +1,103 @@
-"""The report as a page: a tiny one that is made here, and those that are kept."""
+"""The report as a page: a tiny notebook rendered here, and what notebook 09 says about its figures."""
 
-import json
 import re
-from itertools import count, pairwise
 from pathlib import Path
 
 import nbformat
-import pandas as pd
 import PIL.Image
 import pytest
 from bs4 import BeautifulSoup
-from IPython.core.formatters import DisplayFormatter
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
-from tiny_project import write_file
 
-from deadgcn.paper import paper, report
+from deadgcn.paper import report
 
 ROOT = Path(__file__).parents[2]
-KEPT = [path for path in (ROOT / "report").rglob("report.html") if 'id="text"' in path.read_text()]
-TEXT = r"""# Do pages read well?
+TEXT = r"""## Abstract
 
-*A trial*
+It falls by {{ fall }} points [@twice; @kipf], says [Figure 2](#b); see [03](03_a.ipynb) [@kipf].
 
-## Abstract
+$$a = \frac12 x^2,$$
 
-It doesn't fall by -3% [@twice; @kipf], says @figure-b below.
+![A line that falls from one to zero.](../figures/Cora/a.png)\
+Seeds, n = {{ n }}. ([CSV](../figures/Cora/a.csv))
 
-## Results
-
-### Measures
-
-$$a = \frac12, \label{equation-half}$$
-
-so @equation-half and $x^2$ and [03](03_a.ipynb)."""
+![A line that rises.](../figures/Cora/b.png)\
+Never drawn. [Project](../README.md)"""
+NUMBERS = {"fall": -3, "n": 10, "run": "Tiny", "written_about": "Tiny"}
 
 
 @pytest.fixture
-def shown(monkeypatch):
-    """The outputs of what is displayed, as a notebook would store them."""
-    outputs = []
+def rendered(tmp_path):
+    """A function that renders a tiny notebook and returns the parsed page."""
+    PIL.Image.new("P", (1000, 500)).save(tmp_path / "a.png")
 
-    def display(what, metadata=None, raw=False):
-        data, own = (what, {}) if raw else DisplayFormatter().format(what)
-        own = {kind: own.get(kind, {}) | more for kind, more in (metadata or {}).items() if kind in data} or {
-            key: value for key, value in (metadata or {}).items()
-        }
-        outputs.append(new_output("display_data", data=data, metadata=own))
+    def render(text=TEXT, folder="report", suffix="", **numbers):
+        values = NUMBERS | {"dataset": "Cora", "figures": str(tmp_path)} | numbers
+        data = {"application/json": values}
+        table = {"text/html": "<table id='T_t'><caption>Numbers.</caption></table>", "text/plain": "t"}
+        cells = [
+            new_markdown_cell("About {{ anything }}", metadata={"tags": ["aside"]}),
+            new_code_cell("secret = 7", metadata={"tags": ["parameters"]}),
+            new_code_cell("", outputs=[new_output("display_data", data)], metadata={"tags": ["numbers"]}),
+            new_markdown_cell("# Do pages read well?\n\n*A trial*"),
+            new_markdown_cell(text),
+            new_code_cell("", outputs=[new_output("execute_result", table)]),
+            new_code_cell("", outputs=[new_output("stream", name="stdout", text="a < b")]),
+        ]
+        path = tmp_path / folder / "notebooks" / "09_report.ipynb"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        nbformat.write(new_notebook(cells=cells), path)
+        return BeautifulSoup(report.render(path, suffix), "html.parser")
 
-    monkeypatch.setattr(paper, "display", display)
-    return outputs
-
-
-@pytest.fixture
-def tiny(tmp_path, shown):
-    """The page of a data set other than Cora, whose report lies one folder deeper, with what it links to."""
-    made = [f"figures/Tiny/{name}.{kind}" for name in "ab" for kind in ("csv", "png")]
-    made += ["results/Tiny/t.csv", "report/Tiny/notebooks/03_a.ipynb"]
-    for name in made:
-        write_file(tmp_path / name, "x\n1\n")
-    for name in "ab":
-        PIL.Image.new("P", (2000, 1000)).save(tmp_path / f"figures/Tiny/{name}.png")
-    record = json.dumps({"notebook": "03_a", "files": dict.fromkeys(made, "")})
-    write_file(tmp_path / "results/Tiny/provenance/03_a.json", record)
-    ours = paper.Paper(tmp_path, "Tiny")
-    text = ours.prose(TEXT).data
-    ours.figure("b", "Seeds (n = 3).", 'A line that falls from "one" to zero.')
-    ours.figure("a", "More, as @figure-b.", "Another line that rises from zero to one.")
-    index = pd.MultiIndex.from_product([[5], ["x", "y"]], names=["layers", "arm"])
-    table = pd.DataFrame({"mean": [-1.5, 2], "status": ["not replicated", "replicated"]}, index=index)
-    ours.table("t", table, "Numbers.", "results/Tiny/t.csv")
-    cells = [new_markdown_cell(text), new_code_cell("secret = 7", outputs=shown)]
-    nb = new_notebook(cells=[*cells, new_markdown_cell(ours.references().data)])
-    path = tmp_path / "report" / "Tiny" / "notebooks" / "09_report.ipynb"
-    nbformat.write(nb, path)
-    return Path(write_file(path.parents[1] / "report.html", report.render(path, " (Tiny)")))
+    return render
 
 
-@pytest.fixture(params=["tiny", *KEPT], ids=lambda path: getattr(path, "parent", path) and str(path)[-24:])
-def page(request):
-    path = request.getfixturevalue("tiny") if request.param == "tiny" else request.param
-    soup = BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
-    soup.path = path
-    return soup
+def test_the_text_is_filled_in(rendered):
+    page = rendered(suffix=" (trial)")
+    assert page.title.string == "Do pages read well? (trial)" and page.h1.string == "Do pages read well?"
+    assert "It falls by −3 points [1, 2]" in page.main.text and "03 [2]." in page.main.text
+    assert [item.span["id"] for item in page.select("#References ~ ol li")] == ["ref-twice", "ref-kipf"]
+    assert [link["href"] for link in page.nav.select("a")] == ["#Abstract", "#References"]
+    assert page.select(".equation math[display=block]") and page.select("table#T_t caption")
+    assert page.pre.string == "a < b"
+    assert "secret" not in str(page) and "About" not in str(page)
 
 
-def test_headings_form_an_outline_that_the_contents_repeat(page):
-    levels = [int(heading.name[1]) for heading in page.find_all(re.compile("^h[1-6]$"))]
-    assert levels[0] == 1 and levels.count(1) == 1
-    assert all(below <= above + 1 for above, below in pairwise(levels))
-    headings = page.main.find_all(["h2", "h3"])
-    assert [link.get_text() for link in page.nav.find_all("a")] == [h.get_text() for h in headings]
-    expected, top, sub = [], count(1), count(1)
-    for heading in headings:
-        if heading.find("span", "place") and heading.name == "h2":
-            number, sub = next(top), count(1)
-            expected.append(f"{number}")
-        elif heading.name == "h3":
-            expected.append(f"{number}.{next(sub)}")
-    assert [place.get_text() for place in page.main.select(".place")] == expected
-    unnumbered = {heading.get_text() for heading in headings if not heading.find("span", "place")}
-    assert unnumbered == {"Abstract", "References"}
+def test_a_figure_has_its_picture_alternative_text_and_caption(rendered):
+    drawn, missing = rendered().select("figure")
+    assert drawn.img["id"] == "a" and drawn.img["alt"] == "A line that falls from one to zero."
+    assert drawn.img["src"].startswith("data:image/png;base64,") and drawn.img["width"] == "720"
+    assert drawn.figcaption.text == "Seeds, n = 10. (CSV)"
+    assert missing.em["id"] == "b" and "no such figure" in missing.em.text and not missing.img
 
 
-def test_figures_tables_and_equations_count_from_one(page):
-    for kind, captions in (("Figure", "figure figcaption"), ("Table", "table caption")):
-        labels = [caption.strong.get_text() for caption in page.select(captions)]
-        assert labels == [f"{kind} {number}." for number in range(1, len(labels) + 1)] != []
-    numbers = [equation["id"] for equation in page.select(".equation[id]")]
-    assert numbers == [f"equation-{number}" for number in range(1, len(numbers) + 1)] != []
+@pytest.mark.parametrize(("folder", "dataset", "up"), [("report", "Cora", ".."), ("report/X", "X", "../..")])
+def test_links_are_those_of_the_page(rendered, folder, dataset, up):
+    links = {link.text: link["href"] for link in rendered(folder=folder, dataset=dataset).main.select("a")}
+    assert links["CSV"] == f"{up}/figures/{dataset}/a.csv" and links["Project"] == f"{up}/README.md"
+    assert links["03"] == "notebooks/03_a.ipynb" and links["1"] == "#ref-twice" and links["Figure 2"] == "#b"
 
 
-def test_every_link_leads_somewhere(page):
-    ids = [element["id"] for element in page.select("[id]")]
-    assert len(ids) == len(set(ids))
-    for link in page.select("a[href]"):
-        if link["href"].startswith("#"):
-            assert link["href"][1:] in ids, link
-        elif not link["href"].startswith("https://arxiv.org/abs/"):
-            assert (page.path.parent / link["href"]).is_file(), link
+def test_a_page_of_another_run_says_so(rendered):
+    assert not rendered().select(".banner")
+    assert "Twin, 2 seeds" in rendered(run="Twin, 2 seeds").select_one(".banner").text
 
 
-def test_figures_say_what_is_seen_and_where_it_is_from(page):
-    assert len(page.select("figure")) == len(page.select("img"))
-    for figure in page.select("figure"):
-        assert len(figure.img["alt"]) > 20 and int(figure.img["width"]) > 300
-        linked = [Path(link["href"]) for link in figure.figcaption.select("a")]
-        name = figure["id"].removeprefix("figure-")
-        assert [path.name for path in linked if path.suffix == ".csv"] == [f"{name}.csv"]
-        assert [path.parent.name for path in linked if path.suffix == ".ipynb"] == ["notebooks"]
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("{{ rise }}", r"\{\{ rise \}\} must .*fall, figures, n"), ("[@nobody]", "@nobody must .*kipf")],
+)
+def test_an_unknown_name_is_refused(rendered, text, message):
+    with pytest.raises(ValueError, match=message):
+        rendered(text)
 
 
-def test_tables_name_their_heads_and_scroll_by_themselves(page):
-    for table in page.select("table"):
-        assert table.find(True).name == "caption" and table.parent["tabindex"] == "0"
-        assert table.parent["aria-label"] == table.caption.strong.get_text().rstrip(".")
-        assert len(table.select("thead tr")) == 1
-        assert all(head["scope"] and head.get_text().strip() for head in table.select("th"))
-
-
-def test_nothing_is_asked_of_any_network(page):
-    assert page.path.stat().st_size < 5e6
-    assert not page.select("script, link, iframe, object, embed, form, base")
+def test_the_page_needs_no_network_and_no_script(rendered):
+    page = rendered()
+    assert not page.select("script, link, iframe, object, embed, form, base, [srcset], [onload], [onclick]")
     assert all(element["src"].startswith("data:image/png;") for element in page.select("[src]"))
-    assert not page.select("[srcset], [onload], [onclick]")
-    style = "".join(sheet.get_text() for sheet in page.select("style"))
-    style += "".join(element["style"] for element in page.select("[style]"))
-    assert "url(" not in style and "@import" not in style
-    assert page.html["lang"] == "en" and page.select("meta[name=viewport]")
-
-
-def test_a_tiny_page(tiny):
-    page = BeautifulSoup(tiny.read_text(encoding="utf-8"), "html.parser")
-    assert page.title.string == "Do pages read well? (Tiny)"
-    assert page.header.get_text(" ", strip=True) == "Do pages read well? A trial"
-    assert "It doesn’t fall by −3\u00a0% [1, 2], says Figure 1 below." in page.main.get_text()
-    assert [figure["id"] for figure in page.select("figure")] == ["figure-b", "figure-a"]
-    assert page.img["alt"] == 'A line that falls from "one" to zero.'
-    assert page.find("a", string="CSV")["href"] == "../../figures/Tiny/b.csv"
-    assert page.find("a", string="03")["href"] == "notebooks/03_a.ipynb"
-    assert page.select("#equation-1 math[display=block]") and "Equation 1" in page.main.get_text()
-    assert [head.get_text() for head in page.select("thead th")] == ["layers", "arm", "mean", "status"]
-    assert [head["scope"] for head in page.select("tbody th")] == ["rowgroup", "row", "row"]
-    assert page.find("td", string="−1.5")["class"] == page.find("th", string="mean")["class"] == ["number"]
-    assert page.find("td", string="not replicated")["class"] == ["status", "not"]
-    assert "secret" not in str(page)
-
-
-def test_an_unknown_source_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"sources must be among .*'kipf'.* but 'nobody' was cited"):
-        paper.Paper(tmp_path, "Tiny").prose("as shown [@kipf; @nobody]")
+    style = "".join(sheet.text for sheet in page.select("style"))
+    assert "url(" not in style and "@import" not in style and page.html["lang"] == "en"
 
 
 def luminance(color):
@@ -185,24 +114,54 @@ def test_text_stands_out_from_its_ground(mode):
         for text in ("ink", "soft", "link", "yes", "no", "open"):
             light, dark = sorted((luminance(named[ground]), luminance(named[text])), reverse=True)
             assert (light + 0.05) / (dark + 0.05) >= 4.5, (ground, text)
-    # No colour of text is written anywhere else.
-    assert set(re.findall(r"(?<![\w-])color: ([^;]+);", style)) <= {
-        *(f"var(--{text})" for text in ("ink", "soft", "link", "yes", "no", "open")),
-        "inherit",
-    }
 
 
-def test_a_pdf_needs_a_browser(tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("PATH", str(tmp_path))
-    page, target = write_file(tmp_path / "a page.html", "text"), tmp_path / "build" / "page.pdf"
-    assert report.main([str(page), str(target)]) == 1
-    assert "a PDF needs a Chromium, but none of chromium, " in capsys.readouterr().err
+def test_a_pdf_needs_a_browser_that_prints(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", f"{tmp_path}")
+    page, target = tmp_path / "a page.html", tmp_path / "build" / "page.pdf"
+    page.write_text("text")
+    with pytest.raises(RuntimeError, match="needs a Chromium"):
+        report.save_pdf(page, target)
     browser = tmp_path / "google-chrome"
     prints = """for option; do case $option in --print-to-pdf=*) echo "${!#}" > "${option#*=}"; esac; done"""
-    for does, status in (("exit 0", 1), (prints, 0)):
-        browser.write_text(f"#!/bin/bash\n{does}\n")
-        browser.chmod(0o755)
-        assert report.main([str(page), str(target)]) == status
+    browser.write_text(f"#!/bin/bash\n{prints}\n")
+    browser.chmod(0o755)
+    report.save_pdf(page, target)
     assert target.read_text() == f"{page.as_uri()}\n"
-    assert report.main([str(tmp_path / "none.html"), str(target)]) == 1
-    assert "there is no page" in capsys.readouterr().err and report.main([]) == 2
+    browser.write_text("#!/bin/bash\n")
+    with pytest.raises(RuntimeError, match="printed nothing"):
+        report.save_pdf(page, target)
+    with pytest.raises(FileNotFoundError):
+        report.save_pdf(tmp_path / "none.html", target)
+
+
+# Notebook 09
+
+NOTEBOOK = nbformat.read(ROOT / "notebooks" / "09_report.ipynb", as_version=4)
+PROSE = "\n\n".join(cell.source for cell in NOTEBOOK.cells if cell.cell_type == "markdown")
+FIGURES = re.findall(r"^!\[(.*?)\]\(\.\./figures/Cora/(\w+)\.png\)\\\n(.*)$", PROSE, flags=re.M)
+
+
+def test_references_to_figures_and_tables_have_their_numbers():
+    places = {name: place for place, (_, name, _) in enumerate(FIGURES, 1)}
+    for number, name in re.findall(r"\[Figure (\d+)\]\(#(\w+)\)", PROSE):
+        assert int(number) == places.pop(name, int(number)), name
+    assert not places, "a figure that the text does not mention"
+    tables = re.findall(r'set_uuid\("(\w+)"\)', "\n".join(cell.source for cell in NOTEBOOK.cells))
+    mentioned = dict(re.findall(r"\[Table (\d+)\]\(#T_(\w+)\)", PROSE))
+    assert mentioned == {str(place): name for place, name in enumerate(tables, 1)}
+
+
+@pytest.mark.parametrize(("alt", "name", "caption"), FIGURES, ids=[name for _, name, _ in FIGURES])
+def test_a_figure_is_explained_and_leads_to_its_source(alt, name, caption):
+    assert len(alt.split()) >= 12 and "n = " in caption
+    assert f"../figures/Cora/{name}.csv" in caption and f"../figures/Cora/{name}.png" in caption
+    (notebook,) = re.findall(r"\]\((\d\d_\w+\.ipynb)\)", caption)
+    assert f'"{name}"' in (ROOT / "notebooks" / notebook).read_text(encoding="utf-8").replace('\\"', '"')
+    assert (ROOT / "figures" / "Cora" / f"{name}.png").is_file()
+
+
+def test_every_source_is_cited_or_at_hand():
+    cited = set(re.findall(r"@(\w+)", " ".join(re.findall(r"\[@[^\]]+\]", PROSE))))
+    known = {line.split(",")[0] for line in report.REFERENCES.read_text(encoding="utf-8").splitlines()[1:]}
+    assert cited == known

@@ -1,0 +1,66 @@
+"""What a config means on a graph, and a saved run's network built again."""
+
+import pytest
+import torch
+from torch_geometric.transforms import NormalizeFeatures
+
+from deadgcn.config import Config
+from deadgcn.gcn.build import as_seen, build, on_device, rebuild
+from deadgcn.gcn.training import train
+
+SMALL = {"num_layers": 3, "hidden_channels": 8, "epochs": 8}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"normalize_features": True},
+        {"adjacency": "identity"},
+        {"num_layers": 0, "normalize_features": True},
+        {"strip": True, "dropout": 0.5, "input_dropout": 0.5},
+        {"act": "leaky_relu", "negative_slope": 0.3, "bias": False},
+        {"act": "elu"},
+    ],
+    ids=str,
+)
+def test_a_rebuilt_run_has_its_recorded_accuracy(settings, twin):
+    config = Config(seed=4, **(SMALL | settings))
+    (result,) = train([config], twin)
+    model, x, adj = rebuild(config, result["best_state"], twin)
+    logits, activations = model(x, adj)
+    correct = (logits[0].argmax(1) == twin.y).double()
+    for name, mask in (("val_acc", twin.val_mask), ("test_acc", twin.test_mask)):
+        assert correct[mask].mean().item() == pytest.approx(result["run"][name], abs=1e-6)
+    for layer, post in enumerate(activations):
+        size = result["layers"]["best", "norm"][layer]
+        assert post.double().norm().item() == pytest.approx(size, rel=1e-5)
+
+
+def test_the_networks_are_those_of_the_settings(twin):
+    config = Config(num_layers=2, hidden_channels=5, bias=False, dropout=0.1, input_dropout=0.2, act="tanh")
+    model = build([config, config.model_copy(update={"seed": 7})], twin)
+    assert [tuple(p.shape) for p in model.parameters()] == [(2, 7, 5), (2, 7), (2, 5, 1433), (2, 5, 5)]
+    assert (model.seeds, model.dropout, model.input_dropout) == ((0, 7), 0.1, 0.2)
+    z = torch.randn(4, 5)
+    assert torch.equal(model.own_act(z), z.tanh())
+
+
+def test_normalized_features_are_pygs(twin):
+    graph = twin.clone()
+    graph.x[5] = 0  # a node without words
+    graph.x[9] *= 3
+    seen, _ = as_seen(graph, True, "normalized")
+    assert seen.x.sum(1).tolist() == pytest.approx((graph.x.sum(1) > 0).float().tolist(), abs=1e-6)
+    assert graph.x[9].max() == 3  # the caller's features stay
+    assert torch.equal(seen.x, NormalizeFeatures()(graph).x)
+
+
+def test_reordered_nodes_are_the_same_graph(twin):
+    graph, adj = on_device(twin, torch.device("cpu"), False, "normalized")
+    plain, plain_adj = as_seen(twin, False, "normalized")
+    order = torch.cdist(graph.x, plain.x).argmin(1)  # the old number of each node, by its words
+    assert len(order.unique()) == twin.num_nodes and not torch.equal(order, order.sort().values)
+    for name in ("x", "y", "train_mask", "val_mask", "test_mask"):
+        assert torch.equal(graph[name], plain[name][order])
+    assert torch.equal(adj.to_dense(), plain_adj.to_dense()[order][:, order])
