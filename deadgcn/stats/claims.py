@@ -19,20 +19,21 @@ dead fraction and make embeddings more dissimilar with the size divided out, and
 networks without a graph. A correlation cannot decide it.
 """
 
-import itertools
+from collections.abc import Iterable
+from itertools import product
 
 import numpy as np
 import pandas as pd
 
 from deadgcn.stats.estimates import pair_by_seed
-from deadgcn.stats.inference import finite, holm, interval, log_ratio_of_spreads, mean_tests, seeds_needed
+from deadgcn.stats.inference import holm, interval, log_ratio_of_spreads, mean_tests, seeds_needed
 
 ALPHA = 0.05
 MARGIN = 0.02  # of accuracies and of fractions
 FACTOR = 1.25  # margin of ratios
 CONSISTENTLY = 0.95  # share of the layers
 MARGINS = {"difference": MARGIN, "ratio": np.log(FACTOR), "share": 1 - CONSISTENTLY}
-RELU, PRUNED, LEAKY = "ReLU", "ReLU + pruning", "LeakyReLU"
+ARMS = RELU, PRUNED, LEAKY = "ReLU", "ReLU + pruning", "LeakyReLU"
 RATIO = f"{PRUNED} / {RELU}"
 SIZE_DIVIDED_OUT = ("rayleigh_quotient", "distance_to_limit")
 MEASURES = {"as published": ("dirichlet_energy", "distance_to_mean"), "size divided out": SIZE_DIVIDED_OUT}
@@ -71,19 +72,17 @@ def core_comparisons(runs: pd.DataFrame) -> pd.DataFrame:
             ("C4", accuracy, PRUNED, LEAKY, hidden[-1:], "more"),
             ("C5", accuracy, LEAKY, RELU, shallow, "more"),
             ("C5", accuracy, LEAKY, PRUNED, shallow, "more"),
+            ("C6", accuracy, PRUNED, RELU, turning, "less"),
         ):
-            pairs = pair_by_seed(runs, quantity, method, baseline).set_index("seed")
+            pairs = pair_by_seed(runs, quantity, method, baseline)
             for depth in depths:
-                cell = f"{method} - {baseline}, {depth} layers"
-                sample = pairs.loc[pairs["num_layers"] == depth, "number"]
-                samples.append(_sample(sample, claim, model, cell, quantity, "difference", claimed))
-        pairs = pair_by_seed(runs, accuracy, PRUNED, RELU).set_index("seed")
-        for depth in turning:
-            both = pairs.loc[pairs["num_layers"] == depth, ["method", "baseline"]]
-            cell = f"{RATIO}, {depth} layers"
-            sample = log_ratio_of_spreads(both)
-            samples.append(_sample(sample, "C6", model, cell, f"spread of {accuracy}", "ratio", "less"))
-    return pd.concat(samples, ignore_index=True)
+                at = pairs[pairs["num_layers"] == depth].set_index("seed")
+                cell, sample, scale = f"{method} - {baseline}", at["number"], "difference"
+                if claim == "C6":
+                    cell, sample, scale = RATIO, log_ratio_of_spreads(at[["method", "baseline"]]), "ratio"
+                name = f"spread of {quantity}" if claim == "C6" else quantity
+                samples.append((sample, claim, model, f"{cell}, {depth} layers", name, scale, claimed))
+    return _tidy(samples)
 
 
 def very_deep_comparisons(layers: pd.DataFrame) -> pd.DataFrame:
@@ -93,34 +92,31 @@ def very_deep_comparisons(layers: pd.DataFrame) -> pd.DataFrame:
     """
     tables = dict(tuple(layers.groupby(["adjacency", "stage"])))
     graph = {stage: tables["normalized", stage] for stage in ("init", "best", "last")}
-    last, measures = layers["layer"].max(), [(name, x) for name, xs in MEASURES.items() for x in xs]
+    last, trained = layers["layer"].max(), ("best", "last")
+    measures = [(name, measure) for name, several in MEASURES.items() for measure in several]
     samples = []
-    for stage in ("best", "last"):
-        for name, measure in measures:
-            pairs = pair_by_seed(graph[stage], measure, PRUNED, RELU, by="layer")
-            sample, cell = pairs.groupby("seed")["win"].mean() - CONSISTENTLY, "share of layers, beyond 95 %"
-            samples.append(_sample(sample, "C7", f"{stage} model, {name}", cell, measure, "share", "more"))
-    for name, measure in measures:
-        sample = _log_ratios(graph["init"].query("layer == @last"), measure, LEAKY, RELU)
-        cell = f"{LEAKY} / {RELU}, layer {last}"
-        samples.append(_sample(sample, "C8", name, cell, measure, "ratio", "more"))
-    for name, method in itertools.product(MEASURES, (RELU, PRUNED, LEAKY)):
-        for measure in MEASURES[name]:
-            sample = _rise(graph["best"].query("method == @method"), measure)
-            cell = f"{method}, last layer / middle half"
-            samples.append(_sample(sample, "C9", name, cell, measure, "ratio", "more"))
-    for stage in ("best", "last"):
-        model, cell = f"{stage} model", f"{PRUNED} - {RELU}"
+    for stage, (name, x) in product(trained, measures):
+        wins = pair_by_seed(graph[stage], x, PRUNED, RELU, by="layer").groupby("seed")["win"].mean()
+        key = "C7", f"{stage} model, {name}", "share of layers, beyond 95 %", x, "share", "more"
+        samples.append((wins - CONSISTENTLY, *key))
+    for name, x in measures:
+        sample = _log_ratios(graph["init"].query("layer == @last"), x, LEAKY, RELU)
+        samples.append((sample, "C8", name, f"{LEAKY} / {RELU}, layer {last}", x, "ratio", "more"))
+    for name, method in product(MEASURES, ARMS):
+        for x in MEASURES[name]:
+            sample = _rise(graph["best"].query("method == @method"), x)
+            samples.append((sample, "C9", name, f"{method}, last layer / middle half", x, "ratio", "more"))
+    for stage in trained:
+        key = "C10", f"{stage} model"
         dead = graph[stage].groupby(["method", "seed", "num_layers"], as_index=False)["dead_fraction"].mean()
         sample = pair_by_seed(dead, "dead_fraction", PRUNED, RELU).set_index("seed")["number"]
-        samples.append(_sample(sample, "C10", model, cell, "dead_fraction", "difference", "less"))
-        for measure in SIZE_DIVIDED_OUT:
-            sample = _log_ratios(graph[stage], measure, PRUNED, RELU)
-            samples.append(_sample(sample, "C10", model, RATIO, measure, "ratio", "more"))
-            sample = sample - _log_ratios(tables["identity", stage], measure, PRUNED, RELU)
-            cell = f"{RATIO}, with / without graph"
-            samples.append(_sample(sample, "C10", model, cell, measure, "ratio", "more"))
-    return pd.concat(samples, ignore_index=True)
+        samples.append((sample, *key, f"{PRUNED} - {RELU}", "dead_fraction", "difference", "less"))
+        for x in SIZE_DIVIDED_OUT:
+            sample = _log_ratios(graph[stage], x, PRUNED, RELU)
+            samples.append((sample, *key, RATIO, x, "ratio", "more"))
+            sample = sample - _log_ratios(tables["identity", stage], x, PRUNED, RELU)
+            samples.append((sample, *key, f"{RATIO}, with / without graph", x, "ratio", "more"))
+    return _tidy(samples)
 
 
 def judge(comparisons: pd.DataFrame) -> pd.DataFrame:
@@ -132,21 +128,20 @@ def judge(comparisons: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     for key, group in comparisons.groupby(CELL, sort=False):
-        row, sample = dict(zip(CELL, key, strict=True)), finite(group["value"])
-        numbers = np.array([sample.mean() if len(sample) else np.nan, *interval(sample)])
-        numbers = np.exp(numbers) if row["scale"] == "ratio" else numbers
-        row |= {"n": len(sample)} | dict(zip(("estimate", "low", "high"), numbers.tolist(), strict=True))
-        row |= dict(zip(("p_holm", "p_equivalent"), mean_tests(sample, MARGINS[row["scale"]]), strict=True))
-        rows.append(row | {"std": sample.std(ddof=1) if len(sample) > 1 else np.nan})
-    cells = pd.DataFrame(rows)
+        sample = group["value"].sort_values()  # so that no sum depends on the order of rows
+        tests = mean_tests(sample, MARGINS[group["scale"].iloc[0]])
+        rows.append([*key, sample.count(), sample.mean(), *interval(sample), *tests, sample.std()])
+    numbers = ["n", "estimate", "low", "high", "p_holm", "p_equivalent", "std"]
+    cells = pd.DataFrame(rows, columns=[*CELL, *numbers])
     readings = cells.groupby(["claim", "reading"], sort=False)
     cells["p_holm"] = readings["p_holm"].transform(holm)
     cells["p_equivalent"] = readings["p_equivalent"].transform(holm).mask(cells["scale"] == "share")
-    zero = np.where(cells["scale"] == "ratio", 1.0, 0.0)  # a ratio of 1 is no effect
-    more, above, below = cells["claimed"] == "more", cells["low"] > zero, cells["high"] < zero
+    more, above, below = cells["claimed"] == "more", cells["low"] > 0, cells["high"] < 0
     clear, small = cells["p_holm"].fillna(1) <= ALPHA, cells["p_equivalent"].fillna(1) <= ALPHA
     supports = clear & np.where(more, above, below)
     opposes = clear & np.where(more, below, above) | small
+    ends = ["estimate", "low", "high"]
+    cells[ends] = cells[ends].mask(cells["scale"] == "ratio", np.exp)
     return cells.assign(answer=np.select([supports, opposes], ["for", "against"], "open"))
 
 
@@ -174,22 +169,22 @@ def power(cells: pd.DataFrame) -> pd.DataFrame:
     One row per claim and reading: cells, n, and the seeds for its most demanding cell at 0.05 / cells:
     for_margin for an effect of the margin's size (C7: 5 % of the layers), for_effect for the one measured.
     """
-    rows = []
-    for (claim, reading), group in cells.groupby(["claim", "reading"], sort=False):
-        row = {"claim": claim, "reading": reading, "cells": len(group), "n": group["n"].min()}
-        for cell in group.itertuples():
-            effect = np.log(cell.estimate) if cell.scale == "ratio" else cell.estimate
-            for name, size in (("for_margin", MARGINS[cell.scale]), ("for_effect", effect)):
-                needed = seeds_needed(cell.std, size, ALPHA / len(group))
-                row[name] = np.maximum(row.get(name, 0), needed)
-        rows.append(row)
-    return pd.DataFrame(rows)
+    effect = cells["estimate"].mask(cells["scale"] == "ratio", np.log(cells["estimate"].abs()))
+    alpha = ALPHA / cells.groupby(["claim", "reading"])["cell"].transform("size")
+    sizes = {"for_margin": cells["scale"].map(MARGINS), "for_effect": effect}
+    needed = {name: list(map(seeds_needed, cells["std"], size, alpha)) for name, size in sizes.items()}
+    readings = cells.assign(**needed).groupby(["claim", "reading"], sort=False)
+    most = readings[list(needed)].max(skipna=False)
+    return pd.concat([readings.size().rename("cells"), readings["n"].min(), most], axis=1).reset_index()
 
 
-def _sample(sample: pd.Series, *key: str) -> pd.DataFrame:
-    """Tidy rows of a cell's sample, which is indexed by seed."""
-    rows = sample.rename_axis("seed").rename("value").reset_index()
-    return rows.assign(**dict(zip(CELL, key, strict=True)))[[*CELL, "seed", "value"]]
+def _tidy(samples: Iterable[tuple]) -> pd.DataFrame:
+    """Rows per cell and seed from pairs of a sample, indexed by seed, and the cell's names."""
+    parts = [
+        sample.rename("value").rename_axis("seed").reset_index().assign(**dict(zip(CELL, key, strict=True)))
+        for sample, *key in samples
+    ]
+    return pd.concat(parts, ignore_index=True)[[*CELL, "seed", "value"]]
 
 
 def _log_ratios(layers: pd.DataFrame, measure: str, method: str, baseline: str) -> pd.Series:
