@@ -68,7 +68,8 @@ def pair_by_seed(
     size = pairs[["method", "baseline"]].abs().max(axis=1).groupby(_as_list(by), dropna=False)
     equal = groups.transform("max") - groups.transform("min") <= ROUNDING * size.transform("max")
     pairs["number"] = number.mask(equal & number.notna(), groups.transform("min"))
-    return pairs.assign(win=(np.sign(number) + 1) / 2).reset_index()
+    wins = np.sign(_numbers(values, log=False).diff(-1, axis=1)["method"])
+    return pairs.assign(win=(wins + 1) / 2).reset_index()
 
 
 def paired_difference(
