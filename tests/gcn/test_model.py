@@ -126,7 +126,7 @@ def test_state_of_a_run_goes_out_and_in_and_changes_no_other():
 
 @pytest.mark.parametrize("options", [{"act": "tahn"}, {"num_layers": -1}, {"seeds": ()}], ids=str)
 def test_bad_networks_are_refused_by_name_and_value(options):
-    ((name, value),) = options.items()
+    ((_name, value),) = options.items()
     with pytest.raises(ValueError, match=re.escape(repr(value))):
         GCN(9, 4, 3, **{"num_layers": 2, **options})
 
