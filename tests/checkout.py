@@ -1,50 +1,52 @@
-"""A whole copy of the project that shares nothing with this one: its own cache, build and environment."""
+"""A copy of the project that shares nothing with this one: its own cache, build folder and environment."""
 
 import os
 import shutil
 import subprocess
 import sys
-import sysconfig
 import time
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 PARTS = ("deadgcn", "params", "notebooks", "Makefile", "pyproject.toml", "requirements.lock")
-# One network in a hundred of the study's work, and every kind of file that it leaves.
+# A study of a few seconds that leaves every kind of file.
 SET = "{dataset: SyntheticCora, depths: [0, 2], num_seeds: 2, epochs: 6, hidden_channels: 8, n_jobs: 1}"
+INHERITED = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES", "SET", "DATASET", "PROFILE")
 
 
 class Checkout:
-    """A copy in `folder`, whose `.venv` finds the libraries of this one's environment, and itself first."""
+    """A copy in `folder`/main, whose `.venv` finds its own `deadgcn`, and this environment's libraries."""
 
     def __init__(self, folder):
         self.root = folder / "main"
         self.root.mkdir(parents=True)
         for name in PARTS:
-            source = ROOT / name
-            copy = shutil.copytree if source.is_dir() else shutil.copy
-            copy(source, self.root / name)
-        for name in ("published", "profiles", "bench"):  # what notebooks read and no run of theirs writes
-            shutil.copytree(ROOT / "results" / name, self.root / "results" / name)
-        subprocess.run(
-            [sys.executable, "-m", "venv", "--without-pip", self.root / ".venv"], check=True, timeout=60
-        )
-        (site,) = (self.root / ".venv").glob("lib/python*/site-packages")
-        (site / "here.pth").write_text(f"{self.root}\n{sysconfig.get_path('purelib')}\n")
+            copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+            copy(ROOT / name, self.root / name)
+        for path in (ROOT / "results").glob("[a-z]*"):  # what notebooks read and no run of theirs writes
+            shutil.copytree(path, self.root / "results" / path.name)
+        venv = self.root / ".venv"
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True, timeout=60)
+        (site,) = venv.glob("lib/python*/site-packages")
+        (site / "here.pth").write_text(f"{self.root}\n{Path(pytest.__file__).parents[1]}\n")
+        (venv / "share").symlink_to(Path(sys.prefix, "share"))  # templates of nbconvert
         ready = 'touch .venv/ready-$(cat requirements.lock pyproject.toml | cksum | tr " " "-")'
         subprocess.run(["bash", "-c", ready], cwd=self.root, check=True)
 
-    def start(self, *notebooks, setting=SET, goal="figures", flags=(), **options):
+    def start(self, *notebooks, setting=SET, goal="figures", flags=(), env=None, **options):
         """Start `make figures` for some notebooks, with its output in a pipe."""
         names = " ".join(f"notebooks/{name}.ipynb" for name in notebooks)
-        inherited = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES", "SET", "DATASET", "PROFILE")
-        env = {name: value for name, value in os.environ.items() if name not in inherited}
-        env |= options.pop("env", {})
+        clean = {name: value for name, value in os.environ.items() if name not in INHERITED}
         command = ["make", goal, *([f"NOTEBOOKS={names}"] if names else []), f"SET={setting}", *flags]
-        options = {"cwd": self.root, "env": env, "start_new_session": True} | options
-        return subprocess.Popen(
-            command, **{"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True} | options
-        )
+        given = {
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.STDOUT,
+            "text": True,
+            "start_new_session": True,
+        }
+        return subprocess.Popen(command, cwd=self.root, env=clean | (env or {}), **given | options)
 
     def make(self, *notebooks, **options):
         """The exit status of `make figures`, and what it printed."""
@@ -53,22 +55,18 @@ class Checkout:
         return process.returncode, text
 
     def outputs(self):
-        """Every file that the runs made, by name; which folder below build/ they are in depends on SET."""
-        folders = list((self.root / "build").glob("run-*"))
-        return {
-            str(path.relative_to(folder)): path.read_bytes()
-            for folder in folders
-            for path in folder.rglob("*")
-            if path.is_file()
-        }
+        """The content of every file that runs made, by its path below the outputs' root."""
+        folders = (self.root / "build").glob("run-*")
+        paths = {path: folder for folder in folders for path in folder.rglob("*") if path.is_file()}
+        return {str(path.relative_to(folder)): path.read_bytes() for path, folder in paths.items()}
 
     def runs(self):
         """When each finished run was stored, by its file."""
         return {path: path.stat().st_mtime_ns for path in (self.root / ".cache").rglob("*.run")}
 
     def processes(self):
-        """The command lines of all Python processes that run in this checkout's folders."""
-        found = []
+        """Numbers and command lines of all Python processes that run in this checkout's folders."""
+        found = {}
         for folder in Path("/proc").glob("[0-9]*"):
             try:
                 line = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
@@ -76,12 +74,17 @@ class Checkout:
             except (FileNotFoundError, ProcessLookupError, PermissionError):
                 continue  # it has ended meanwhile, or is another user's
             if here and "python" in line:
-                found.append((int(folder.name), line))
+                found[int(folder.name)] = line
         return found
 
-    def wait_for_the_end(self, seconds=30):
-        """Wait until nothing of it runs any more."""
+    def wait_until(self, happened, process=None, seconds=300):
+        """Wait for something to be true, while a process of `start` runs."""
         deadline = time.monotonic() + seconds
-        while found := self.processes():
-            assert time.monotonic() < deadline, found
-            time.sleep(0.1)
+        while not happened():
+            assert process is None or process.poll() is None, process.communicate()[0]
+            assert time.monotonic() < deadline, self.processes()
+            time.sleep(0.05)
+
+    def wait_for_the_end(self):
+        """Wait until nothing of it runs any more."""
+        self.wait_until(lambda: not self.processes())

@@ -18,31 +18,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
-from filelock import FileLock, Timeout
-
-from deadgcn.paper.outputs import EditedError, check_tables, move, record, scrub
-from deadgcn.paper.parameters import (
-    ParameterError,
-    Settings,
-    check_names,
-    check_values,
-    load_settings,
-    parse_settings,
-    read_defaults,
-)
+from deadgcn.paper import parameters
+from deadgcn.paper.outputs import RunError, alone, check_tables, move, record, scrub
+from deadgcn.paper.parameters import ParameterError, Settings
 
 REPORT = "09_report"  # becomes report.html; its executed copy is not kept
-
-
-class RunError(RuntimeError):
-    """A notebook that did not run to its end, data that cannot be had, or results that were edited."""
 
 
 @dataclass(frozen=True)
@@ -85,27 +70,26 @@ def plan(notebooks: list[Path], files: list[Path], texts: list[str], output_dir:
     Raises ParameterError, or RunError for a data set that cannot be had.
     """
     notebooks = list(dict.fromkeys(path.resolve() for path in notebooks))
-    root = notebooks[0].parents[1]
-    defaults = {path: read_defaults(path) for path in {*notebooks, *notebooks[0].parent.glob("*.ipynb")}}
-    told = [load_settings(path, f"-f {path}") for path in files] + [
-        parse_settings("--set", text) for text in texts
-    ]
-    for source in told:
-        if source.source == "--set" and not source.values:
+    folder, root = notebooks[0].parents[:2]
+    defaults = {path: parameters.read_defaults(path) for path in {*notebooks, *folder.glob("*.ipynb")}}
+    told = [parameters.load_settings(path, f"-f {path}") for path in files]
+    told += [parameters.parse_settings("--set", text) for text in texts]
+    for layer in told:
+        if layer.source == "--set" and not layer.values:
             raise ParameterError("--set must be a mapping such as 'depths: [2, 4]', but is empty")
-        if "output_dir" in source.values:
-            raise ParameterError(f"{source.source}: output_dir cannot be set; use --output-dir DIR")
+        if "output_dir" in layer.values:
+            raise ParameterError(f"{layer.source}: output_dir cannot be set; use --output-dir DIR")
     common = _params(root, "common")
-    for source in (common, *told):
-        check_names(source, {name for known in defaults.values() for name in known}, "no notebook knows")
-    settings = {name: value for source in told for name, value in source.values.items()}
-    place = Path(os.path.normpath(root / (output_dir or f"build/run-{_digest(settings)}")))
+    for layer in (common, *told):
+        parameters.check_names(layer, {*chain.from_iterable(defaults.values())}, "no notebook knows")
+    changed = {name: value for layer in told for name, value in layer.values.items()}
+    place = Path(os.path.normpath(root / (output_dir or f"build/run-{_digest(changed)}")))
     jobs = []
     for path in notebooks:
         own = _params(root, path.stem)
-        check_names(own, defaults[path], f"{path.stem} does not know")
-        given = check_values(defaults[path], [common, own, *told])
-        for name in {"output_dir", "input_dir"} - settings.keys():
+        parameters.check_names(own, defaults[path], f"{path.stem} does not know")
+        given = parameters.check_values(defaults[path], [common, own, *told])
+        for name in {"output_dir", "input_dir"} - changed.keys():
             given.pop(name, None)  # ours to choose; params/ only repeats the notebook's default
         jobs.append(Job(path, place, defaults[path], given))
     for job in jobs:
@@ -116,7 +100,7 @@ def plan(notebooks: list[Path], files: list[Path], texts: list[str], output_dir:
 
 def _params(root: Path, name: str) -> Settings:
     path = root / "params" / f"{name}.yaml"
-    return load_settings(path, f"params/{name}.yaml") if path.exists() else Settings(name, {})
+    return parameters.load_settings(path, f"params/{name}.yaml") if path.exists() else Settings(name, {})
 
 
 @functools.cache
@@ -125,13 +109,11 @@ def resolve_dataset(asked: str) -> str:
     command = [sys.executable, "-I", "-m", "deadgcn.data.graphs", asked]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        reason = " ".join(done.stderr.split("\n")[-2:]).strip()
-        raise (ParameterError if done.returncode == 2 else RunError)(f"dataset: {asked}: {reason}")
+        reason = done.stderr.strip().split("\n")[-1].removeprefix("error: ")
+        raise (ParameterError if done.returncode == 2 else RunError)(f"dataset {asked}: {reason}")
     name = re.match(r"[\w.-]+", done.stdout)[0]
     if asked == "auto" and name != "Cora":
-        print(
-            f"Cora cannot be had, so {name}, a synthetic twin, is used; titles and paths say so", flush=True
-        )
+        print(f"Cora cannot be had: {name}, its synthetic twin, is used, and every title says so", flush=True)
     return name
 
 
@@ -180,7 +162,7 @@ def _papermill(job: Job, executed: Path, timeout: int | None) -> str:
         try:
             papermill.execute_notebook(
                 *(str(job.notebook), str(executed), values),
-                kernel_name="python3",
+                kernel_name="python3",  # whatever name the notebook has stored
                 language="python",
                 cwd=job.notebook.parent,
                 progress_bar=False,
@@ -195,38 +177,15 @@ def _papermill(job: Job, executed: Path, timeout: int | None) -> str:
             problem = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
     cells = [cell for cell in nbformat.read(executed, as_version=4).cells if cell.cell_type == "code"]
     begun = [cell for cell in cells if cell.metadata.papermill.start_time]
-    for output in (output for cell in begun[-1:] for output in cell.outputs):
-        if output.output_type == "error" and not problem:  # papermill takes sys.exit(0) for success
-            problem = f"{output.ename}: {' '.join(output.evalue.split())}"
+    errors = [output for cell in begun[-1:] for output in cell.outputs if output.output_type == "error"]
+    if errors and not problem:  # papermill takes sys.exit(0) for success, and so goes on to here
+        problem = f"{errors[0].ename}: {' '.join(errors[0].evalue.split())}"
     return f"code cell {len(begun)} ended with {problem}" if problem else ""
-
-
-@contextmanager
-def _alone(job: Job) -> Iterator[None]:
-    """Hold the lock of the folder that a job writes to, remove what killed runs left, and try its disk."""
-    job.stage.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(job.stage.with_suffix(".lock"))
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        print("another run writes to this folder; waiting for it to end", flush=True)
-        lock.acquire()
-    with lock:
-        for kind in (f"figures/{job.dataset}", f"results/{job.dataset}", job.report):
-            (job.output_dir / kind).mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=job.output_dir / kind):
-                pass
-            for part in (job.output_dir / kind).rglob(".*.part"):
-                part.unlink()
-        shutil.rmtree(job.stage, ignore_errors=True)
-        yield
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the notebooks named on the command line and return the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m deadgcn.paper.execute", description=__doc__.split("\n")[0]
-    )
+    parser = argparse.ArgumentParser("python -m deadgcn.paper.execute")
     add = parser.add_argument
     add("notebooks", nargs="+", type=Path, metavar="NOTEBOOK")
     add("-f", dest="files", action="append", default=[], type=Path, metavar="FILE", help="YAML of parameters")
@@ -235,18 +194,17 @@ def main(argv: list[str] | None = None) -> int:
     add("--timeout", type=int, metavar="S", help="seconds that one cell may take (default: no limit)")
     args = parser.parse_args(argv)
     try:
-        if args.timeout is not None and args.timeout < 1:
-            raise ParameterError(f"--timeout must be at least 1, but {args.timeout} was given")
         jobs = plan(args.notebooks, args.files, args.texts, args.output_dir)
+        kinds = (f"figures/{jobs[0].dataset}", f"results/{jobs[0].dataset}", jobs[0].report)
         print(f"outputs go to {os.path.relpath(jobs[0].output_dir, jobs[0].root)}/", flush=True)
-        with _alone(jobs[0]):
+        with alone(jobs[0].stage, [jobs[0].output_dir / kind for kind in kinds]):
             for job in jobs:
                 start = time.monotonic()
                 if "input_dir" in job.defaults:
                     check_tables(job.root / job.given.get("input_dir", job.output_dir))
                 run(job, args.timeout)
                 print(f"{job.notebook.stem:<16}{(time.monotonic() - start) / 60:.1f} min", flush=True)
-    except (ParameterError, RunError, EditedError, OSError) as error:
+    except (ParameterError, RunError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2 if isinstance(error, ParameterError) else 1
     except KeyboardInterrupt:
@@ -255,12 +213,8 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
-
-
 if __name__ == "__main__":
     for number in (signal.SIGTERM, signal.SIGHUP):  # as Ctrl-C: the kernel must not be left behind
         if signal.getsignal(number) != signal.SIG_IGN:  # as it is under nohup
-            signal.signal(number, _interrupt)
+            signal.signal(number, signal.default_int_handler)
     sys.exit(main())

@@ -6,17 +6,22 @@ import os
 import platform
 import re
 import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 PACKAGES = ("torch", "torch-geometric", "numpy", "scipy", "pandas", "matplotlib", "seaborn")
 NOT_KEPT = (".gz", ".pth")  # as in .gitignore
 
 
-class EditedError(RuntimeError):
-    """A table that is not as its run left it."""
+class RunError(RuntimeError):
+    """A notebook that did not run to its end, data that cannot be had, or results that were edited."""
 
 
 def scrub(path: Path, source: Path, folders: dict[Path, str]) -> None:
@@ -62,6 +67,32 @@ def _settled(outputs: list[Any]) -> list[Any]:
     return settled
 
 
+@contextmanager
+def alone(stage: Path, folders: list[Path]) -> Iterator[None]:
+    """Hold a lock beside `stage`, remove what killed runs left, and see whether `folders` can be written to.
+
+    Raises OSError.
+    """
+    stage.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(stage.with_suffix(".lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        print("another run writes to this folder; waiting for it to end", flush=True)
+        lock.acquire()
+    try:
+        shutil.rmtree(stage, ignore_errors=True)
+        for folder in folders:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+            for part in folder.rglob(".*.part"):
+                part.unlink()
+        yield
+    finally:
+        lock.release()
+
+
 def move(stage: Path, target: Path) -> None:
     """Move all files: first beside their places, where a full disk does no harm, then by renaming.
 
@@ -105,18 +136,15 @@ def _sha256(path: Path) -> str:
 
 
 def check_tables(folder: Path) -> None:
-    """Raise EditedError for a table below `folder`/results that is not as its provenance recorded it."""
-    for record in sorted((folder / "results").glob("**/provenance/*.json")):
+    """Raise RunError for a table below `folder`/results that is not as its provenance recorded it."""
+    for path in sorted((folder / "results").glob("**/provenance/*.json")):
+        results = path.parents[1]  # of a data set, or what is kept of a profile's
+        remedy = f"make {'profiles' if 'profiles' in results.parts else 'figures'} DATASET={results.name}"
         try:
-            files = json.loads(record.read_text(encoding="utf-8"))["files"].items()
+            files = json.loads(path.read_text(encoding="utf-8"))["files"].items()
         except (ValueError, LookupError, TypeError, AttributeError) as error:
-            raise EditedError(f"{record} is damaged ({error!r}); make figures makes it again") from error
-        for name, recorded in files:
-            table = (
-                record.parents[1] / Path(name).name
-            )  # results that a profile keeps are apart from the rest
-            if name.startswith("results/") and table.is_file() and _sha256(table) != recorded:
-                remedy = f"make figures DATASET={table.parent.name}"
-                raise EditedError(
-                    f"{table} was damaged or edited since {record.stem} made it; {remedy} repairs it"
-                )
+            raise RunError(f"{path} is damaged ({error!r}); {remedy} makes it again") from error
+        tables = {results / Path(name).name: sha for name, sha in files if name.startswith("results/")}
+        for table, recorded in tables.items():
+            if table.is_file() and _sha256(table) != recorded:
+                raise RunError(f"{table} is not as {path.stem} made it; {remedy} makes it again")

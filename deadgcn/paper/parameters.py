@@ -11,7 +11,7 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import AfterValidator, Field, ValidationError, create_model
 from ruamel.yaml import YAML, YAMLError
-from ruamel.yaml.events import AliasEvent
+from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent
 
 from deadgcn.config import Config
 
@@ -20,6 +20,7 @@ _SHORT = reprlib.Repr()
 _SHORT.maxlevel = 2
 _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 60
 show = _SHORT.repr
+MAX_DEPTH = 5  # of YAML: aliases and nesting can make a short text take for ever
 
 
 class ParameterError(ValueError):
@@ -85,8 +86,11 @@ def parse_settings(source: str, text: str) -> Settings:
     """
     yaml = YAML(typ="safe", pure=True)
     try:
-        if any(isinstance(event, AliasEvent) for event in yaml.parse(text)):
-            raise YAMLError("aliases such as *name are not taken; write the value out")
+        depth = 0
+        for event in yaml.parse(text):
+            depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+            if depth > MAX_DEPTH or isinstance(event, AliasEvent):
+                raise YAMLError(f"aliases (*name) and more than {MAX_DEPTH} nested brackets are not taken")
         values = yaml.load(text)
     except (YAMLError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         reason = " ".join(str(getattr(error, "problem", None) or error).split())[:300]

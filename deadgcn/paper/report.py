@@ -76,7 +76,7 @@ def _fill(text: str, numbers: dict[str, str]) -> str:
             raise ValueError(f"{mark[0]} must name one of {', '.join(numbers) or 'no numbers'}")
         return re.sub("^-", "−", str(numbers[mark[1]]))
 
-    return re.sub(r"\{\{ *(\w+) *\}\}", number, text)
+    return re.sub(r"\{\{ *([\w-]+) *\}\}", number, text)
 
 
 def _cite(cells: list[nbformat.NotebookNode]) -> str:

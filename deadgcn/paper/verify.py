@@ -66,12 +66,13 @@ def compare_means(evidence: pd.DataFrame, rerun: pd.DataFrame) -> Outcome:
     one, other = (group.mean() for group in groups)
     if not one.index.equals(other.index):
         return [f"only one has {[*one.index.symmetric_difference(other.index)][:3]}"], Counter()
-    error = np.sqrt(groups[0].sem() ** 2 + groups[1].sem() ** 2)  # NaN for a single seed, which has no mean
+    slack = (STANDARD_ERRORS * np.sqrt(groups[0].sem() ** 2 + groups[1].sem() ** 2) + ABSOLUTE).fillna(0)
+    single = groups[0].count() == 1  # one run says nothing about a mean
     lines, compared = [], Counter()
     for column in results:
-        x, y, slack = one[column], other[column], STANDARD_ERRORS * error[column] + ABSOLUTE
-        near = np.isclose(y, x, rtol=RELATIVE, atol=slack.fillna(0), equal_nan=True) | slack.isna()
-        compared[column] += int(slack.notna().sum())
+        x, y = one[column], other[column]
+        near = np.isclose(y, x, RELATIVE, slack[column], equal_nan=True) | single[column]
+        compared[column] += int((~single[column]).sum())
         for cell in x.index[~near]:
             lines.append(
                 f"{cell}: mean {column} is {x[cell]:.5g} in the evidence, {y[cell]:.5g} in the rerun"

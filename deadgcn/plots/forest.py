@@ -4,14 +4,12 @@ from collections.abc import Mapping
 
 import pandas as pd
 from matplotlib import pyplot as plt
-from matplotlib.ticker import LogLocator, NullLocator
 
 from deadgcn.plots.style import axis_label
 
-# What a comparison says about a claim: a green, a grey and a vermilion as unlike in lightness as in hue.
+# What a comparison says about a claim. The colours also differ in lightness.
 ANSWER_COLORS = {"for": "#009E73", "open": "#BDBDBD", "against": "#9A3B00"}
 ANSWER_MARKERS = {"for": "o", "open": "D", "against": "v"}
-GAP = 0.22  # between the estimates of one line, in lines
 
 
 def plot_forest(
@@ -25,50 +23,29 @@ def plot_forest(
     log: bool = False,
     ax: plt.Axes | None = None,
 ) -> plt.Axes:
-    """Draw `estimate` with its interval from `low` to `high`, one line of the plot for each label.
+    """Draw the columns `estimate`, `low` and `high`, one line of the plot for each value of `label`.
 
-    Args:
-        estimates: a row per estimate, with these three columns and those named below. Rows that share a
-            label share its line, a little apart.
-        label: column of the lines' labels, from top to bottom in order of first appearance.
-        hue, colors, markers: a column, and the colour and marker (else a disc) of each of its values.
-        hollow: boolean, like the rows: True for a marker that is not filled.
-        log: a logarithmic axis for ratios, whose line of no effect is at 1 instead of 0.
-        ax: where to draw; default: a new figure.
-
-    Raises:
-        ValueError: a value of `hue` without a colour.
+    Lines are in order of first appearance; rows with the same label share a line. `colors` and `markers`
+    (default: discs) belong to the values of `hue`; a marker is not filled where `hollow`, a boolean for each
+    row, is True. With `log` the axis is logarithmic and the line of no effect is at 1 instead of 0.
     """
-    if unknown := set(estimates[hue]) - set(colors):
-        raise ValueError(f"colors must name every value of {hue}, but {sorted(unknown)} are missing")
     ax, markers = ax or plt.subplots()[1], markers or dict.fromkeys(colors, "o")
-    ax.set_xscale("log" if log else "linear")
-    estimates = estimates.assign(hollow=False if hollow is None else hollow).reset_index(drop=True)
+    hollow = [False] * len(estimates) if hollow is None else hollow
     lines = estimates[label].unique().tolist()
-    estimates["y"] = estimates[label].map(lines.index) + estimates.groupby(label).cumcount() * GAP
-    for level, rows in estimates.groupby(hue):
-        ax.hlines(rows["y"], rows["low"], rows["high"], color=colors[level], linewidth=1)
-        faces = rows["hollow"].map({True: "white", False: colors[level]})
-        look = {"marker": markers[level], "c": faces, "edgecolors": colors[level], "s": 14, "zorder": 3}
-        ax.scatter(rows["estimate"], rows["y"], **look)
-    ax.axvline(1 if log else 0, color="0.3", linewidth=0.8, zorder=0)
-    ax.set_yticks(estimates.groupby(label, sort=False)["y"].mean(), lines, fontsize=7)
+    places = estimates[label].map(lines.index) + 0.22 * estimates.groupby(label).cumcount()
+    for row, place, empty in zip(estimates.to_dict("records"), places, hollow, strict=True):
+        color, ends = colors[row[hue]], [row["low"], row["estimate"], row["high"]]
+        look = {"marker": markers[row[hue]], "markevery": [1], "markerfacecolor": "white" if empty else color}
+        ax.plot(ends, [place] * 3, color=color, **look)
+    for level, color in colors.items():
+        ax.plot([], [], color=color, marker=markers[level], label=level)
+    ax.axvline(1 if log else 0, color="0.3", linewidth=0.8, zorder=1)
+    ax.set_yticks(places.groupby(estimates[label].to_numpy(), sort=False).mean(), lines)
     ax.set_ylim(len(lines) - 0.4, -0.6)
-    ax.tick_params(axis="y", length=0)
+    if log:  # powers of ten do not divide a narrow range
+        ax.set_xscale("log", base=2 if estimates["high"].max() < 100 * estimates["low"].min() else 10)
     ax.grid(False, axis="y")
     ax.grid(True, axis="x")
-    if log:
-        _ratio_ticks(ax, narrow=estimates["high"].max() < 100 * estimates["low"].min())
-    looks = {level: {"color": colors[level], "marker": markers[level]} for level in colors}
-    handles = [plt.Line2D([], [], label=str(level), **look) for level, look in looks.items()]
-    place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": len(handles), "handlelength": 1.6}
-    ax.legend(handles=handles, title=axis_label(hue), alignment="left", **place)
+    place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": len(colors), "alignment": "left"}
+    ax.legend(title=axis_label(hue), **place)
     return ax
-
-
-def _ratio_ticks(ax: plt.Axes, narrow: bool) -> None:
-    """Label a few powers of ten, or within two of them plain numbers."""
-    ticks = LogLocator(subs=(1, 2, 5)) if narrow else LogLocator(numticks=4)
-    ax.xaxis.set(major_locator=ticks, minor_locator=NullLocator())
-    if narrow:
-        ax.xaxis.set_major_formatter("{x:g}")

@@ -127,10 +127,6 @@ def test_the_files_of_params_are_checked_for_every_notebook_first(tmp_path, noth
     assert "03_none" in refusal(capsys, first, tmp_path / "notebooks" / "03_none.ipynb")
 
 
-def test_a_time_out_must_be_a_second(notebook, nothing_starts, capsys):
-    assert "--timeout" in refusal(capsys, notebook, "--timeout", 0)
-
-
 def test_the_command_itself_makes_nothing_and_needs_no_torch(notebook, tmp_path):
     command = [sys.executable, "-X", "importtime", "-m", "deadgcn.paper.execute", str(notebook)]
     options = ["--set", "depths: [-1]", "--output-dir", str(tmp_path / "out")]

@@ -1,11 +1,10 @@
 import matplotlib
-
-matplotlib.use("Agg")
-
 import pytest
 from matplotlib import pyplot as plt
 
 from deadgcn.plots.style import set_style
+
+matplotlib.use("Agg")
 
 
 @pytest.fixture(autouse=True)

@@ -1,175 +1,227 @@
 """The claims and their verdict: by hand, and computed again by other code."""
 
+import io
+
 import numpy as np
 import pandas as pd
 import pytest
 import scipy.stats
 
-from deadgcn.stats.claims import STATEMENTS
+from deadgcn.stats.claims import (
+    CELL,
+    STATEMENTS,
+    core_comparisons,
+    judge,
+    power,
+    verdict,
+    very_deep_comparisons,
+)
 from deadgcn.stats.inference import holm
-from deadgcn.stats.verdict import cells, power, verdict
 
-ARMS = ["ReLU", "ReLU + pruning", "LeakyReLU"]
+ARMS = RELU, PRUNED, LEAKY = ["ReLU", "ReLU + pruning", "LeakyReLU"]
 MEASURES = ["dirichlet_energy", "distance_to_mean", "rayleigh_quotient", "distance_to_limit"]
+MEANS = {"dead_fraction": (0.4, 0.2, 0.0), "zero_fraction": (0.6, 0.4, 0.0), "test_acc": (0.3, 0.5, 0.4)}
+LINK = {"normalized": 2.0, "identity": 1.0}  # with a graph pruning doubles each measure
 
 
-def make_runs(effect, seeds=30, noise=0.01, depths=(5, 10, 15, 20, 25, 30)):
-    """Runs whose means by arm are `effect[column][arm]`, with noise that pairs have partly in common."""
-    rng, rows = np.random.default_rng(0), []
+def make_runs(means=MEANS, seeds=12, noise=0.01, depths=(5, 10, 20, 30)) -> pd.DataFrame:
+    """Runs whose means by method are `means[column]`, with noise that pairs have partly in common."""
+    rng, rows = np.random.default_rng(2), []
     for depth in (0, *depths):
         for seed in range(seeds):
             shared = rng.normal(scale=noise)
-            for arm in ARMS:
-                row = {"method": arm, "num_layers": depth, "seed": seed}
-                for column, means in effect.items():
-                    for suffix in ("", "_last"):
-                        row[column + suffix] = means[arm] + shared + rng.normal(scale=noise)
-                rows.append(row)
+            for i, arm in enumerate(ARMS):
+                columns = {
+                    f"{name}{suffix}": value[i] for name, value in means.items() for suffix in ("", "_last")
+                }
+                values = {name: value + shared + rng.normal(scale=noise) for name, value in columns.items()}
+                rows.append({"method": arm, "num_layers": depth, "seed": seed, **values})
     return pd.DataFrame(rows)
 
 
-def make_layers(ratio, dead=0.1, seeds=10, num_layers=8):
+def make_layers(ratio=LINK, dead=0.1, seeds=10, num_layers=8) -> pd.DataFrame:
     """Layers in which pruning multiplies each measure by `ratio[adjacency]` and lowers death by `dead`."""
-    rng, rows = np.random.default_rng(1), []
-    for adjacency, factor in ratio.items():
-        for seed in range(seeds):
-            for stage in ("init", "best", "last"):
-                for layer in range(1, num_layers + 1):
-                    for arm in ARMS:
-                        pruned = arm == "ReLU + pruning" and stage != "init"
-                        row = {"adjacency": adjacency, "method": arm, "seed": seed, "stage": stage}
-                        row |= {"layer": layer, "dead_fraction": 0.5 - dead * pruned + rng.normal(scale=0.01)}
-                        size = (factor if pruned else 1) * (3 if arm == "LeakyReLU" else 1)
-                        size *= 10 if layer == num_layers else 1
-                        row |= {name: size * np.exp(rng.normal(scale=0.02)) for name in MEASURES}
-                        rows.append(row)
-    return pd.DataFrame(rows)
+    axes = {
+        "adjacency": list(ratio),
+        "method": ARMS,
+        "num_layers": [num_layers],
+        "seed": range(seeds),
+        "stage": ["init", "best", "last"],
+        "layer": range(1, num_layers + 1),
+    }
+    layers = pd.MultiIndex.from_product(axes.values(), names=axes).to_frame(index=False)
+    rng, pruned = np.random.default_rng(1), (layers["method"] == PRUNED) & (layers["stage"] != "init")
+    size = np.where(pruned, layers["adjacency"].map(ratio), 1) * np.where(layers["method"] == LEAKY, 3, 1)
+    size = size * np.where(layers["layer"] == num_layers, 10, 1)
+    layers["dead_fraction"] = 0.5 - dead * pruned + rng.normal(scale=0.01, size=len(layers))
+    for measure in MEASURES:
+        layers[measure] = size * np.exp(rng.normal(scale=0.02, size=len(layers)))
+    return layers
 
 
-ALL_TRUE = {
-    "dead_fraction": dict(zip(ARMS, (0.4, 0.2, 0.0), strict=True)),
-    "zero_fraction": dict(zip(ARMS, (0.6, 0.4, 0.0), strict=True)),
-    "test_acc": dict(zip(ARMS, (0.3, 0.5, 0.4), strict=True)),
-}
+def judged(runs=None, layers=None) -> pd.DataFrame:
+    tables = [] if runs is None else [core_comparisons(runs)]
+    tables += [] if layers is None else [very_deep_comparisons(layers)]
+    return judge(pd.concat(tables, ignore_index=True))
+
+
+def statuses(cells: pd.DataFrame) -> dict[str, str]:
+    return verdict(cells).set_index("claim")["status"].to_dict()
 
 
 @pytest.fixture(scope="module")
-def judged():
-    return cells(make_runs(ALL_TRUE), make_layers({"normalized": 2.0, "identity": 1.0}))
+def cells() -> pd.DataFrame:
+    return judged(make_runs(), make_layers())
 
 
-def statuses(judged):
-    return verdict(judged).set_index("claim")["status"]
-
-
-def test_what_is_true_of_made_up_runs_is_replicated_and_what_is_false_is_not(judged):
-    found = statuses(judged)
-    assert list(found.index) == list(STATEMENTS)
-    for claim in ("C1", "C2", "C3", "C4", "C7", "C8", "C9", "C10"):
-        assert found[claim] == "replicated", claim
+def test_what_is_true_of_made_up_runs_is_replicated_and_what_is_false_is_not(cells):
+    found = statuses(cells)
+    assert list(found) == list(STATEMENTS)
+    assert {found[claim] for claim in ("C1", "C2", "C3", "C4", "C7", "C8", "C9", "C10")} == {"replicated"}
     assert found["C5"] == "not replicated"  # pruning is above LeakyReLU in these runs
-    assert found["C6"] != "replicated"  # both arms have the same spread
+    assert found["C6"] != "replicated"  # both methods have the same spread
 
 
 def test_effects_smaller_than_the_margin_are_not_replicated():
-    equal = {column: dict.fromkeys(ARMS, 0.4) for column in ALL_TRUE}
-    judged = cells(make_runs(equal), make_layers({"normalized": 1.0, "identity": 1.0}, dead=0))
-    found = statuses(judged)
-    for claim in ("C1", "C2", "C3", "C4", "C5", "C7", "C10"):
-        assert found[claim] == "not replicated", claim
-
-
-def test_too_much_noise_leaves_a_claim_undecided():
-    noisy = cells(make_runs(ALL_TRUE, seeds=5, noise=2.0), make_layers({"normalized": 2.0, "identity": 1.0}))
-    assert set(statuses(noisy)[["C1", "C2", "C3", "C4", "C5"]]) == {"undecided"}
+    equal = make_runs(dict.fromkeys(MEANS, (0.4, 0.4, 0.4)))
+    found = statuses(judged(equal, make_layers({"normalized": 1.0, "identity": 1.0}, dead=0)))
+    assert {found[claim] for claim in ("C1", "C2", "C3", "C4", "C5", "C7", "C10")} == {"not replicated"}
 
 
 def test_an_effect_that_networks_without_a_graph_share_is_no_link():
-    same = cells(make_runs(ALL_TRUE), make_layers({"normalized": 2.0, "identity": 2.0}))
-    assert statuses(same)["C10"] == "not replicated"
+    layers = make_layers({"normalized": 2.0, "identity": 2.0})
+    assert statuses(judged(layers=layers))["C10"] == "not replicated"
 
 
-def test_readings_that_disagree_leave_a_claim_undecided(judged):
-    turned = judged.copy()
-    of_last = (turned["claim"] == "C3") & (turned["reading"] == "last model")
-    turned.loc[of_last, "answer"] = "against"
-    row = verdict(turned).set_index("claim").loc["C3"]
+@pytest.mark.parametrize(
+    ("values", "claimed", "answer"),
+    [
+        ([0.03, 0.04, 0.05, 0.06], "more", "for"),
+        ([0.03, 0.04, 0.05, 0.06], "less", "against"),
+        ([0.001, 0.002, 0.003, 0.004], "more", "for"),  # tiny, but clear
+        ([0.001, -0.002, 0.003, -0.004], "more", "against"),  # smaller than the margin
+        ([0.5, -0.4, 0.3, 0.1], "more", "open"),
+        ([0.03], "more", "open"),
+        ([np.nan, np.nan], "more", "open"),
+    ],
+)
+def test_a_single_cell_by_the_rule(values, claimed, answer):
+    key = dict(zip(CELL, ("C4", "best model", "cell", "test_acc", "difference", claimed), strict=True))
+    (row,) = judge(pd.DataFrame({"value": values, "seed": range(len(values))}).assign(**key)).to_dict(
+        "records"
+    )
+    assert (row["answer"], row["n"]) == (answer, np.isfinite(values).sum())
+
+
+def test_a_reading_counts_its_own_cells_only(cells):
+    alone = judge(core_comparisons(make_runs()).query("claim == 'C3' and reading == 'last model'"))
+    together = cells.query("claim == 'C3' and reading == 'last model'").reset_index(drop=True)
+    pd.testing.assert_frame_equal(alone, together)
+
+
+def test_readings_that_disagree_leave_a_claim_undecided(cells):
+    of_last = (cells["claim"] == "C3") & (cells["reading"] == "last model")
+    row = verdict(cells.assign(answer=cells["answer"].mask(of_last, "against"))).set_index("claim").loc["C3"]
     assert row["status"] == "undecided"
     assert row["readings"] == "best model: replicated; last model: not replicated"
+    assert (row["for"], row["open"], row["against"]) == (2, 0, 2)
+
+
+def test_the_decisive_cell_is_the_least_clear_of_those_that_decided(cells):
+    row = verdict(cells).set_index("claim").loc["C3"]
+    of_claim = cells[cells["claim"] == "C3"]
+    least = of_claim.loc[of_claim["p_holm"].idxmax()]
+    assert (row["decisive_cell"], row["decisive_estimate"]) == (least["cell"], least["estimate"])
 
 
 def test_one_seed_decides_nothing():
-    judged = cells(make_runs(ALL_TRUE, seeds=1), make_layers({"normalized": 2.0, "identity": 1.0}, seeds=1))
-    assert set(judged["answer"]) == {"open"} and set(statuses(judged)) == {"undecided"}
-    assert power(judged)[["for_margin", "for_effect"]].isna().all(axis=None)
+    cells = judged(make_runs(seeds=1), make_layers(seeds=1))
+    assert set(cells["claim"]) == set(STATEMENTS)
+    assert set(cells["answer"]) == {"open"} and set(statuses(cells).values()) == {"undecided"}
+    assert power(cells)[["for_margin", "for_effect"]].isna().all(axis=None)
 
 
-def test_few_depths_do():
-    judged = cells(make_runs(ALL_TRUE, depths=(2, 6)), make_layers({"normalized": 2.0, "identity": 1.0}))
-    assert set(judged["claim"]) == set(STATEMENTS)
+def test_the_order_of_rows_and_a_round_trip_through_a_file_change_nothing(cells):
+    core = core_comparisons(make_runs().sample(frac=1, random_state=0))
+    deep = very_deep_comparisons(make_layers().sample(frac=1, random_state=0))
+    assert list(deep) == [*CELL, "seed", "value"]
+    deep = pd.read_csv(io.StringIO(deep.to_csv(index=False)))
+    again = judge(pd.concat([core, deep], ignore_index=True).sample(frac=1, random_state=0))
+    again, expected = (table.sort_values(CELL, ignore_index=True) for table in (again, cells))
+    pd.testing.assert_frame_equal(again, expected, rtol=1e-12)
 
 
-def test_a_difference_again_by_other_code(judged):
-    runs = make_runs(ALL_TRUE)
-    ours = judged[(judged["claim"] == "C3") & (judged["reading"] == "last model")]
+def test_differences_again_by_other_code():
+    runs = make_runs(seeds=25)
+    ours = judge(core_comparisons(runs).query("claim == 'C3' and reading == 'last model'"))
     p_values = []
-    for depth, row in zip((20, 25, 30), ours.to_dict("records"), strict=True):
+    for depth, row in zip((20, 30), ours.to_dict("records"), strict=True):
         at = runs[runs["num_layers"] == depth]
-        a, b = (at.loc[at["method"] == arm, "test_acc_last"].to_numpy() for arm in (ARMS[1], ARMS[0]))
-        rng = np.random.default_rng(0)
-        again = scipy.stats.bootstrap(
-            (np.sort(a - b),), np.mean, n_resamples=4_999, rng=rng
-        ).confidence_interval
+        a, b = (at.loc[at["method"] == arm, "test_acc_last"].to_numpy() for arm in (PRUNED, RELU))
+        sample, rng = (np.sort(a - b),), np.random.default_rng(0)
+        again = scipy.stats.bootstrap(sample, np.mean, n_resamples=4_999, rng=rng).confidence_interval
         found = row["estimate"], row["low"], row["high"]
         assert found == pytest.approx(((a - b).mean(), *again), rel=1e-9)
         p_values.append(scipy.stats.ttest_rel(a, b).pvalue)
     assert ours["p_holm"].tolist() == pytest.approx(holm(p_values).tolist())
 
 
-def test_a_ratio_over_layers_by_hand():
-    layers = make_layers({"normalized": 2.0, "identity": 1.0})
-    judged = cells(make_runs(ALL_TRUE), layers)
-    c10 = judged[(judged["claim"] == "C10") & (judged["reading"] == "last model")].set_index("cell")
-    at = layers[(layers["stage"] == "last") & (layers["adjacency"] == "normalized")]
-    logs = np.log(at.pivot(index=["seed", "layer"], columns="method", values="rayleigh_quotient"))
-    per_seed = (logs[ARMS[1]] - logs[ARMS[0]]).groupby("seed").mean()
-    row = c10.loc["ReLU + pruning / ReLU"].iloc[0]
-    assert row["estimate"] == pytest.approx(np.exp(per_seed.mean()))
-    t = scipy.stats.t.interval(0.95, 9, per_seed.mean(), scipy.stats.sem(per_seed))
-    assert (row["low"], row["high"]) == pytest.approx(np.exp(t))
+def test_ratios_over_layers_again_by_other_code(cells):
+    layers = make_layers()
+    c10 = cells[(cells["claim"] == "C10") & (cells["reading"] == "last model")].set_index(
+        ["quantity", "cell"]
+    )
+    samples = {}
+    for adjacency, table in layers[layers["stage"] == "last"].groupby("adjacency"):
+        logs = np.log(table.pivot(index=["seed", "layer"], columns="method", values="rayleigh_quotient"))
+        samples[adjacency] = (logs[PRUNED] - logs[RELU]).groupby("seed").mean()
+    effect, without = samples["normalized"], samples["identity"]
+    for cell, sample in (("", effect), (", with / without graph", effect - without)):
+        row = c10.loc["rayleigh_quotient", f"{PRUNED} / {RELU}{cell}"]
+        t = scipy.stats.t.interval(0.95, 9, sample.mean(), scipy.stats.sem(sample))
+        assert [row["estimate"], row["low"], row["high"]] == pytest.approx(
+            np.exp([sample.mean(), *t]).tolist()
+        )
 
 
 def test_consistently_counts_layers_and_ties_by_half():
-    layers = make_layers({"normalized": 2.0, "identity": 1.0}, num_layers=4)
-    pruned = (layers["method"] == ARMS[1]) & (layers["layer"] == 1)
+    layers = make_layers(num_layers=4)
+    pruned = (layers["method"] == PRUNED) & (layers["layer"] == 1)
     layers.loc[pruned, MEASURES] = 1e-9  # below in one layer of four
-    both = layers["layer"] == 2
-    layers.loc[both, MEASURES] = 1.0  # equal in another
-    c7 = cells(make_runs(ALL_TRUE), layers).query("claim == 'C7'")
+    layers.loc[layers["layer"] == 2, MEASURES] = 1.0  # equal in another
+    c7 = judged(layers=layers).query("claim == 'C7'")
     assert c7["estimate"].tolist() == pytest.approx([0.625 - 0.95] * 8)
-    assert set(c7["answer"]) == {"against"}
+    assert set(c7["answer"]) == {"against"} and c7["p_equivalent"].isna().all()
+
+
+def test_the_rise_compares_the_last_layer_with_the_middle_half():
+    layers = make_layers().assign(**dict.fromkeys(MEASURES, 1.0))
+    layers.loc[layers["layer"].isin([1, 2]), MEASURES] = 77.0  # outside of the middle half, 3 to 6
+    layers.loc[layers["layer"].isin([3, 4]), MEASURES] = 4.0  # geometric mean of the middle half: 2
+    layers.loc[layers["layer"] == 8, MEASURES] = 6.0
+    assert judged(layers=layers).query("claim == 'C9'")["estimate"].tolist() == pytest.approx([3.0] * 12)
 
 
 def test_exact_zeros_are_left_out_of_ratios():
-    layers = make_layers({"normalized": 2.0, "identity": 1.0})
+    layers = make_layers()
     dead = (layers["seed"] == 3) & (layers["layer"] == 8) & (layers["stage"] == "init")
     layers.loc[dead, "dirichlet_energy"] = 0.0
-    c8 = cells(make_runs(ALL_TRUE), layers).query("claim == 'C8'").set_index("quantity")
+    c8 = judged(layers=layers).query("claim == 'C8'").set_index("quantity")
     assert c8.loc["dirichlet_energy", "n"] == 9 and c8.loc["distance_to_mean", "n"] == 10
 
 
 def test_the_spread_of_accuracy():
-    runs = make_runs(ALL_TRUE)
+    runs, wide = make_runs(), make_runs()["method"] == RELU
     for column in ("test_acc", "test_acc_last"):
-        wide = runs["method"] == "ReLU"
         mean = runs.loc[wide, column].mean()
         runs.loc[wide, column] = mean + 4 * (runs.loc[wide, column] - mean)
-    c6 = cells(runs, make_layers({"normalized": 2.0, "identity": 1.0})).query("claim == 'C6'")
+    c6 = judged(runs).query("claim == 'C6'")
     assert c6["estimate"].between(0.15, 0.4).all() and set(c6["answer"]) == {"for"}
 
 
-def test_power_asks_for_more_seeds_where_noise_is_larger(judged):
-    needed = power(judged).set_index(["claim", "reading"])
-    noisy = cells(make_runs(ALL_TRUE, noise=0.05), make_layers({"normalized": 2.0, "identity": 1.0}))
-    noisy = power(noisy).set_index(["claim", "reading"])
+def test_power_asks_for_more_seeds_where_noise_is_larger(cells):
+    needed, noisy = (
+        power(table).set_index(["claim", "reading"]) for table in (cells, judged(make_runs(noise=0.05)))
+    )
     assert (noisy.loc["C3", "for_margin"] > 5 * needed.loc["C3", "for_margin"]).all()
+    assert (needed.loc["C3", ["cells", "n"]] == [2, 12]).all(axis=None)
