@@ -73,7 +73,6 @@ def test_help_is_the_default_and_lists_every_target():
         (["report", "PROFILE=smoke"], "build/smoke"),
         (["verify"], "build/verify"),
     ],
-    ids=str,
 )
 def test_only_a_run_that_changes_nothing_writes_over_the_evidence(ready, arguments, place):
     assert make(*arguments, folder=ready).returncode == 0

@@ -17,7 +17,6 @@ SMALL = {"hidden_channels": 4, "epochs": 6, "lr": 0.05, "weight_decay": 0.1}
 @pytest.mark.parametrize(
     "settings",
     [{}, {"weight_decay_on": "first", "warmup": 4}, {"normalize_features": True, "epochs": 30}],
-    ids=str,
 )
 def test_with_our_head_it_is_our_network(twin, monkeypatch, settings):
     """From the same weights, PyG's network with a head and ours learn the same, by the same recipe."""

@@ -33,7 +33,7 @@ OPTIONS = [
 
 
 @pytest.mark.parametrize("features", ["words", "dense"])
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("options", OPTIONS)
 def test_equals_pyg_forward_and_backward(options, features, twin, twin_adj):
     """Logits, activations, and the gradients of everything that both have, through every output."""
     graph = twin.clone()
@@ -124,7 +124,7 @@ def test_state_of_a_run_goes_out_and_in_and_changes_no_other():
     assert all(torch.equal(v, other.run_state_dict(0)[k]) for k, v in untouched.items())
 
 
-@pytest.mark.parametrize("options", [{"act": "tahn"}, {"num_layers": -1}, {"seeds": ()}], ids=str)
+@pytest.mark.parametrize("options", [{"act": "tahn"}, {"num_layers": -1}, {"seeds": ()}])
 def test_bad_networks_are_refused_by_name_and_value(options):
     ((_name, value),) = options.items()
     with pytest.raises(ValueError, match=re.escape(repr(value))):
