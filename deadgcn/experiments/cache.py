@@ -14,10 +14,7 @@ import torch
 
 
 def load(folder: Path, key: str) -> dict | None:
-    """Return what was stored under this key, or None if there is no intact entry.
-
-    Only tensors and plain values are unpickled. A damaged entry is reported on stderr.
-    """
+    """Return what was stored under this key, or None; a damaged entry is reported on stderr."""
     path = _path(folder, key)
     try:
         content = path.read_bytes()
@@ -35,14 +32,13 @@ def load(folder: Path, key: str) -> dict | None:
 
 def store(folder: Path, key: str, value: dict) -> None:
     """Store a dictionary of numbers and of dictionaries of numbers, arrays or tensors."""
-    tensors = _convert(value, np.ndarray, torch.tensor)
-    torch.save({"key": key, "value": tensors}, buffer := io.BytesIO())
+    torch.save({"key": key, "value": _convert(value, np.ndarray, torch.tensor)}, buffer := io.BytesIO())
     content = buffer.getvalue()
     write(_path(folder, key), hashlib.sha256(content).digest() + content)
 
 
 def write(path: Path, content: bytes) -> None:
-    """Write a file atomically, creating its folder. OSError leaves the old content in place."""
+    """Write a file atomically, creating its folder."""
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:

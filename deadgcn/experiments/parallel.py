@@ -33,8 +33,7 @@ def check_runs(configs: Sequence[Config], n_jobs: int) -> None:
         raise ValueError("configs must have at least one entry, but an empty list was passed")
     config, count = Counter(configs).most_common(1)[0]
     if count > 1:
-        run = f"{config.method!r} with num_layers={config.num_layers} and seed={config.seed}"
-        raise ValueError(f"every run must occur once, but {run} was passed {count} times")
+        raise ValueError(f"every run must occur once, but {config!r} was passed {count} times")
     if type(n_jobs) is not int or n_jobs == 0:
         raise ValueError(f"n_jobs must be a positive number, or -1 for all cores, but {n_jobs!r} was passed")
     for dataset in {config.dataset for config in configs}:
@@ -82,8 +81,8 @@ def _compute(work: Callable, chunks: list, n_jobs: int, scheduler: str | None) -
         return
     wanted = n_jobs if n_jobs > 0 else cpu_count() + 1 + n_jobs
     useful = max(1, min(wanted, len(chunks), sum(map(_cost, chunks)) // WORTH_A_PROCESS))
-    options = {"initializer": _exit_with_parent, "initargs": (os.getpid(),)}
-    run = Parallel(n_jobs=useful, return_as="generator_unordered", **options)
+    initializer = {"initializer": _exit_with_parent, "initargs": (os.getpid(),)}
+    run = Parallel(n_jobs=useful, return_as="generator_unordered", **initializer)
     yield from run(delayed(task)(*numbered) for numbered in enumerate(chunks))
 
 
@@ -102,13 +101,10 @@ def _compute_on_cluster(address: str, task: Callable, chunks: list) -> Iterator[
             yield from (future.result() for future in done)
 
 
-def _run_task(
-    work: Callable, versions: tuple[str, str], number: int, chunk: list[Config]
-) -> tuple[int, list]:
+def _run_task(work: Callable, versions: tuple, number: int, chunk: list[Config]) -> tuple[int, list]:
     if versions != (SOURCES, torch.__version__):
         raise RuntimeError(
-            "a worker has other source files of deadgcn, or another torch, than this session: "
-            "restart the kernel if you edited the files, or update the cluster"
+            "a worker has other sources or another torch; restart the kernel, or update the worker"
         )
     return number, work(chunk)
 

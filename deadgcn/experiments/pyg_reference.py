@@ -21,7 +21,7 @@ from torch_geometric.transforms import NormalizeFeatures
 from deadgcn.config import Config
 from deadgcn.data.graphs import load_graph
 from deadgcn.experiments.parallel import SOURCES, check_runs, run_chunks
-from deadgcn.experiments.tables import EPOCH_TYPES
+from deadgcn.experiments.tables import EPOCH_TYPES, KEY_COLUMNS
 from deadgcn.gcn.training import use_one_thread
 
 METHODS = {False: "PyG, two convolutions", True: "PyG, with our head"}
@@ -43,9 +43,8 @@ def run_reference(
     made_by = head, torch.__version__, torch_geometric.__version__, SOURCES, SOURCE
     keys = {config: f"{config.model_dump_json()} {made_by}" for config in configs}
     rows = run_chunks(work, [[config] for config in configs], keys, n_jobs, cache)
-    columns = {"method": METHODS[head], "num_layers": 2}
-    runs = [{"dataset": c.dataset, **columns, "seed": c.seed, **rows[c]} for c in configs]
-    return pd.DataFrame(runs).astype(EPOCH_TYPES)
+    settings = pd.DataFrame([(c.dataset, METHODS[head], 2, c.seed) for c in configs], columns=KEY_COLUMNS)
+    return settings.join(pd.DataFrame([rows[config] for config in configs])).astype(EPOCH_TYPES)
 
 
 def train_reference(config: Config, graph: Data, head: bool = False) -> dict[str, float | None]:
@@ -60,7 +59,9 @@ def train_reference(config: Config, graph: Data, head: bool = False) -> dict[str
         for _ in range(config.epochs):
             model.train()
             optimizer.zero_grad()
-            logits = model(_sparse_dropout(x, config.input_dropout), graph.edge_index)
+            dropped = x.clone()
+            F.dropout(dropped.values(), config.input_dropout, inplace=True)
+            logits = model(dropped, graph.edge_index)
             F.cross_entropy(logits[train], graph.y[train]).backward()
             optimizer.step()
             accs.append(_evaluate(model, x, graph))
@@ -80,12 +81,6 @@ def build_reference(config: Config, graph: Data, head: bool = False) -> GCN:
         torch.nn.init.kaiming_uniform_(model.lin.weight, nonlinearity="relu")
         torch.nn.init.zeros_(model.lin.bias)
     return model
-
-
-def _sparse_dropout(x: Tensor, p: float) -> Tensor:
-    """Dropout on the non-zeros of sparse features."""
-    values = F.dropout(x.values(), p)
-    return torch.sparse_coo_tensor(x.indices(), values, x.shape, is_coalesced=True, check_invariants=False)
 
 
 def _optimizer(model: GCN, config: Config) -> torch.optim.Adam:

@@ -36,11 +36,10 @@ class Study:
 
     def _repr_markdown_(self) -> str:
         kind = ", a **synthetic** graph" if self.dataset == "SyntheticCora" else ""
-        return (
-            f"**{self.dataset}**{kind}: {self.graph.num_nodes:,} nodes, {self.graph.num_edges // 2:,} edges, "
-            f"{self.graph.num_features:,} features, {self.num_classes} classes; "
-            f"majority class {self.majority:.1%} of the test nodes."
+        sizes = (
+            f"{self.graph.num_nodes:,} nodes, {self.graph.num_edges // 2:,} edges, {self.num_classes} classes"
         )
+        return f"**{self.dataset}**{kind}: {sizes}; majority class {self.majority:.1%} of the test nodes."
 
 
 def open_study(

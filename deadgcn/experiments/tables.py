@@ -27,7 +27,7 @@ EPOCH_TYPES = {"best_epoch": "Int64", "diverged_epoch": "Int64"}  # whole number
 
 
 class Network(NamedTuple):
-    """One run's network and what it computes on a graph, without dropout and without gradients."""
+    """One run's network and what it computes on a graph, without dropout."""
 
     model: GCN  # of this one run
     x: Tensor  # [N, F], as the network sees it
@@ -58,7 +58,7 @@ class Tables:
 
     @classmethod
     def from_results(cls, configs: Sequence[Config], results: Sequence[dict]) -> "Tables":
-        """Build the tables from what :func:`deadgcn.gcn.training.train` returned for each config."""
+        """Build the tables from what :func:`deadgcn.train` returned for each config."""
         varied = [n for n in Config.model_fields if len({getattr(c, n) for c in configs}) > 1]
         columns = dict.fromkeys(name for name in (*KEY_COLUMNS, *varied) if name not in IMPLIED_BY_METHOD)
         runs, epochs, layers = [], [], []
