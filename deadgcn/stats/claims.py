@@ -1,14 +1,12 @@
 """The paper's claims C1 to C10, and the rule that judges them, stated before the numbers were known.
 
-A claim consists of cells: comparisons of two methods, paired by seed. It may have several readings: of the best
-model on validation or the last one; by the paper's measures of smoothing, which grow with the size of the
-embeddings, or by measures with the size divided out.
+A claim consists of cells: comparisons of two methods, paired by seed. It may have several readings: of the
+best or the last model; by the paper's measures, which grow with the embeddings, or with the size divided out.
 
 - A cell is *for* its claim if the 95 % interval is on the claimed side of zero and the paired t test gives
-  p <= 0.05, Holm-corrected for the cells of the reading.
-- Otherwise it is *against* the claim if both are true of the other side, or if the effect is smaller than a
-  margin (two one-sided t tests, p <= 0.05, Holm-corrected): 0.02 for accuracies and fractions, a factor of
-  1.25 for ratios. Otherwise it is *open*.
+  p <= 0.05, Holm-corrected for the cells of the reading. Otherwise it is *against* the claim if both are true
+  of the other side, or if the effect is smaller than a margin (two one-sided t tests, corrected as well):
+  0.02 for accuracies and fractions, a factor of 1.25 for ratios. Otherwise it is *open*.
 - A reading is *replicated* if all cells are for it, *not replicated* if one is against it, else *undecided*.
 - A claim has the status of its readings if they agree; otherwise it is *undecided*.
 
@@ -23,13 +21,15 @@ import numpy as np
 import pandas as pd
 
 from deadgcn.stats.estimates import pair_by_seed
-from deadgcn.stats.inference import holm, interval, log_ratio_of_spreads, mean_tests, seeds_needed
+from deadgcn.stats.inference import finite, holm, interval, log_ratio_of_spreads, mean_tests, seeds_needed
 
 ALPHA, MARGIN, FACTOR, CONSISTENTLY = 0.05, 0.02, 1.25, 0.95
 MARGINS = {"difference": MARGIN, "ratio": np.log(FACTOR), "share": 1 - CONSISTENTLY}
 ARMS = RELU, PRUNED, LEAKY = "ReLU", "ReLU + pruning", "LeakyReLU"
-SIZE_DIVIDED_OUT = ("rayleigh_quotient", "distance_to_limit")
-MEASURES = {"as published": ("dirichlet_energy", "distance_to_mean"), "size divided out": SIZE_DIVIDED_OUT}
+MEASURES = {
+    "as published": ("dirichlet_energy", "distance_to_mean"),
+    "size divided out": ("rayleigh_quotient", "distance_to_limit"),
+}
 CELL = ["claim", "reading", "cell", "quantity", "scale", "claimed"]
 STATEMENTS = {
     "C1": "Pruning lowers the dead fraction at every depth",
@@ -53,7 +53,7 @@ def core_comparisons(runs: pd.DataFrame) -> pd.DataFrame:
     """
     hidden = sorted(set(runs["num_layers"]) - {0})
     deep = [depth for depth in hidden if depth >= 20] or hidden[-1:]
-    turning = [depth for depth in hidden if 10 <= depth <= 15] or hidden[-1:]
+    turning = [depth for depth in hidden if 10 <= depth <= 15] or hidden[len(hidden) // 2 :][:1]
     shallow = [depth for depth in hidden if depth <= 25] or hidden[:1]
     claims = (
         ("C1", "dead_fraction", PRUNED, RELU, hidden, "less"),
@@ -65,18 +65,16 @@ def core_comparisons(runs: pd.DataFrame) -> pd.DataFrame:
         ("C6", "test_acc", PRUNED, RELU, turning, "less"),
     )
     samples = {}
-    for (model, suffix), row in product((("best model", ""), ("last model", "_last")), claims):
-        claim, quantity, method, baseline, depths, claimed = row
-        pairs = pair_by_seed(runs, quantity + suffix, method, baseline)
+    for model, (claim, quantity, method, baseline, depths, claimed) in product(("best", "last"), claims):
+        name = quantity if model == "best" else f"{quantity}_last"
+        pairs = pair_by_seed(runs, name, method, baseline)
         for depth in depths:
             at = pairs[pairs["num_layers"] == depth].set_index("seed")
+            cell, sample = (f"{method} - {baseline}, {depth} layers", name, "difference"), at["number"]
             if claim == "C6":
-                cell = f"{method} / {baseline}, {depth} layers", f"spread of {quantity}{suffix}", "ratio"
+                cell = f"{method} / {baseline}, {depth} layers", f"spread of {name}", "ratio"
                 sample = log_ratio_of_spreads(at[["method", "baseline"]])
-            else:
-                cell = f"{method} - {baseline}, {depth} layers", quantity + suffix, "difference"
-                sample = at["number"]
-            samples[claim, model, *cell, claimed] = sample
+            samples[claim, f"{model} model", *cell, claimed] = sample
     return pd.concat(samples, names=[*CELL, "seed"]).reset_index(name="value")
 
 
@@ -86,53 +84,49 @@ def very_deep_comparisons(layers: pd.DataFrame) -> pd.DataFrame:
     The column `adjacency` is "normalized" for networks with a graph, "identity" for the same without one.
     """
     tables = dict(tuple(layers.groupby(["adjacency", "stage"])))
-    last, trained = layers["layer"].max(), ("best", "last")
+    last, samples = layers["layer"].max(), {}
     measures = [(name, x) for name, several in MEASURES.items() for x in several]
 
-    def pairs(x: str, stage: str, method: str = PRUNED, graph: str = "normalized", log: bool = True):
-        found = pair_by_seed(tables[graph, stage], x, method, RELU, by="layer", log=log)
+    def pairs(x: str, stage: str, method: str = PRUNED, graph: str = "normalized") -> pd.DataFrame:
+        found = pair_by_seed(tables[graph, stage], x, method, RELU, by="layer", log=x != "dead_fraction")
         return found.set_index(["layer", "seed"])
 
-    samples = {}
-    for stage, (name, x) in product(trained, measures):
+    for stage, (name, x) in product(("best", "last"), measures):
         sample = pairs(x, stage)["win"].groupby("seed").mean() - CONSISTENTLY
         samples["C7", f"{stage} model, {name}", "share of layers, beyond 95 %", x, "share", "more"] = sample
     for name, x in measures:
         sample = pairs(x, "init", LEAKY)["number"].loc[last]
         samples["C8", name, f"{LEAKY} / {RELU}, layer {last}", x, "ratio", "more"] = sample
+    best = tables["normalized", "best"].pivot(index=["method", "seed"], columns="layer")
     for name, method in product(MEASURES, ARMS):
-        best = tables["normalized", "best"].query("method == @method")
         for x in MEASURES[name]:
-            curves = best.pivot(index="seed", columns="layer", values=x)
-            logs = np.log(curves.where(curves > 0))
+            logs = np.log(best.loc[method, x].where(lambda curves: curves > 0))
             sample = logs[last] - logs.iloc[:, last // 4 : last - last // 4].mean(axis=1)
             samples["C9", name, f"{method}, last layer / middle half", x, "ratio", "more"] = sample
-    for stage in trained:
+    for stage in ("best", "last"):
         key, cell = ("C10", f"{stage} model"), f"{PRUNED} / {RELU}"
-        sample = pairs("dead_fraction", stage, log=False)["number"].groupby("seed").mean()
-        samples[*key, f"{PRUNED} - {RELU}", "dead_fraction", "difference", "less"] = sample
-        for x in SIZE_DIVIDED_OUT:
-            sample = pairs(x, stage)["number"].groupby("seed").mean()
-            samples[*key, cell, x, "ratio", "more"] = sample
-            sample = sample - pairs(x, stage, graph="identity")["number"].groupby("seed").mean()
-            samples[*key, f"{cell}, with / without graph", x, "ratio", "more"] = sample
+        dead = pairs("dead_fraction", stage)["number"].groupby("seed").mean()
+        samples[*key, f"{PRUNED} - {RELU}", "dead_fraction", "difference", "less"] = dead
+        for x in MEASURES["size divided out"]:
+            effect = pairs(x, stage)["number"].groupby("seed").mean()
+            without = pairs(x, stage, graph="identity")["number"].groupby("seed").mean()
+            samples[*key, cell, x, "ratio", "more"] = effect
+            samples[*key, f"{cell}, with / without graph", x, "ratio", "more"] = effect - without
     return pd.concat(samples, names=[*CELL, "seed"]).reset_index(name="value")
 
 
 def judge(comparisons: pd.DataFrame) -> pd.DataFrame:
-    """What each cell says about its claim, by the rule above.
+    """What each cell of the comparisons says about its claim, by the rule above.
 
-    Takes rows of `core_comparisons` and `very_deep_comparisons`. Returns one row per cell: claim, reading,
-    cell, quantity, scale, claimed, n, estimate, low, high (exponentiated for ratios), p_holm, p_equivalent
-    (not for shares), std (of the values) and answer ("for", "against" or "open").
+    One row per cell: claim, reading, cell, quantity, scale, claimed, n, estimate, low, high (exponentiated
+    for ratios), p_holm, p_equivalent (not for shares), std (of the values), answer ("for", "against", "open").
     """
-    rows = []
+    rows, ends = [], ["estimate", "low", "high"]
     for key, group in comparisons.groupby(CELL, sort=False):
-        sample = group["value"].sort_values()  # so that no sum depends on the order of rows
+        sample = pd.Series(finite(group["value"]))
         tests = mean_tests(sample, MARGINS[group["scale"].iloc[0]])
-        rows.append([*key, sample.count(), sample.mean(), *interval(sample), *tests, sample.std()])
-    numbers = ["n", "estimate", "low", "high", "p_holm", "p_equivalent", "std"]
-    cells = pd.DataFrame(rows, columns=[*CELL, *numbers])
+        rows.append([*key, len(sample), sample.mean(), *interval(sample), *tests, sample.std()])
+    cells = pd.DataFrame(rows, columns=[*CELL, "n", *ends, "p_holm", "p_equivalent", "std"])
     readings = cells.groupby(["claim", "reading"], sort=False)
     cells["p_holm"] = readings["p_holm"].transform(holm)
     cells["p_equivalent"] = readings["p_equivalent"].transform(holm).mask(cells["scale"] == "share")
@@ -140,7 +134,6 @@ def judge(comparisons: pd.DataFrame) -> pd.DataFrame:
     clear, small = cells["p_holm"].fillna(1) <= ALPHA, cells["p_equivalent"].fillna(1) <= ALPHA
     supports = clear & np.where(more, above, below)
     opposes = clear & np.where(more, below, above) | small
-    ends = ["estimate", "low", "high"]
     cells[ends] = cells[ends].mask(cells["scale"] == "ratio", np.exp)
     return cells.assign(answer=np.select([supports, opposes], ["for", "against"], "open"))
 
@@ -154,16 +147,16 @@ def verdict(cells: pd.DataFrame) -> pd.DataFrame:
     for claim, group in cells.groupby("claim", sort=False):
         readings = group.groupby("reading", sort=False)["answer"].agg(_status)
         status = readings.iloc[0] if readings.nunique() == 1 else "undecided"
-        p = group["p_holm"].fillna(1)
+        unclear = group["p_holm"].fillna(1)
         if status == "not replicated":
-            against = group[group["answer"] == "against"]
-            decisive = against[["p_holm", "p_equivalent"]].min(axis=1).idxmin()
-        else:
-            decisive = (p.mask(group["answer"] == "for") if status == "undecided" else p).idxmax()
+            against = group["answer"] == "against"
+            unclear = -group[["p_holm", "p_equivalent"]].min(axis=1).where(against)
+        elif status == "undecided":
+            unclear = unclear.mask(group["answer"] == "for")
         row = {"claim": claim, "statement": STATEMENTS[claim], "status": status}
         row["readings"] = "; ".join(f"{name}: {answer}" for name, answer in readings.items())
         row |= {answer: (group["answer"] == answer).sum() for answer in ("for", "open", "against")}
-        rows.append(row | group.loc[decisive, shown].add_prefix("decisive_").to_dict())
+        rows.append(row | group.loc[unclear.idxmax(), shown].add_prefix("decisive_").to_dict())
     return pd.DataFrame(rows)
 
 

@@ -6,38 +6,33 @@ in n. Results have one row per group, in order of first appearance, and start wi
 """
 
 from collections.abc import Callable, Sequence
-from typing import Literal
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
-from deadgcn.stats.inference import LOCATION, ROUNDING, finite, holm, interval, mean_tests
+from deadgcn.stats.inference import LOCATION, finite, holm, interval, mean_tests
 
 Columns = str | Sequence[str]
 RUNS, DEPTHS = ("method", "num_layers"), ("num_layers",)
 
 
 def summarize(
-    table: pd.DataFrame,
-    value: Columns,
-    by: Columns = RUNS,
-    log: bool = False,
-    statistic: Literal["mean", "iqm"] = "mean",
+    table: pd.DataFrame, value: Columns, by: Columns = RUNS, log: bool = False, statistic: str = "mean"
 ) -> pd.DataFrame:
     """Mean of `value` in each group: n, mean, std (n - 1 in the denominator), and 95 % interval low, high.
 
     Statistic "iqm" is the interquartile mean (Agarwal et al. 2021, arXiv 2108.13264). With `log`: the
-    geometric mean, std as a factor, and n_zero, the exact zeros left out. n_diverged counts the runs with a
-    `diverged_epoch`, if the table has it. Several values give a block of rows each, named in a first column
-    `quantity`. Raises ValueError for an unknown column, two rows of one run, or a negative number with `log`.
+    geometric mean, std as a factor, and n_zero, the exact zeros left out. n_diverged counts the runs with
+    a `diverged_epoch`. Several values give a block of rows each, named in a first column `quantity`.
     """
     if not isinstance(value, str):
         blocks = {name: summarize(table, name, by, log, statistic) for name in value}
         return pd.concat(blocks, names=["quantity", None]).reset_index("quantity").reset_index(drop=True)
     _check_columns(table, value, by, log)
-    table = table.assign(number=_numbers(table[value], log), zero=table[value] == 0)
+    numbers = np.log(table[value].where(table[value] > 0)) if log else table[value]
+    table = table.assign(number=numbers, zero=table[value] == 0)
     return _per_group(table, by, lambda group: _estimate(group, log, statistic))
 
 
@@ -46,10 +41,9 @@ def pair_by_seed(
 ) -> pd.DataFrame:
     """Pair the runs of two methods by seed. All paired comparisons start here.
 
-    One row per group and seed: the columns of `by`, seed, method and baseline (`value` under each, with `log`
-    its logarithm), number (their difference), win (1 if `method` is larger, 0.5 for a tie, else 0), and zero
-    (left out by `log`). Raises ValueError as `summarize` does, for an unknown method, and for a seed that only
-    one method has.
+    One row per group and seed: the columns of `by`, seed, method and baseline (`value` under each), number
+    (their difference, or with `log` that of their logarithms), win (1 if `method` is larger, 0.5 for a tie,
+    else 0), and zero (if either is). Raises ValueError for a seed that only one method has.
     """
     keys = [*_as_list(by), "seed"]
     _check_columns(table, value, [*keys, "method"], log)
@@ -58,18 +52,15 @@ def pair_by_seed(
     first, second = (table[table["method"] == name].set_index(keys) for name in (method, baseline))
     if lonely := list(first.index.symmetric_difference(second.index)):
         raise ValueError(f"{method!r} and {baseline!r} must share seeds, but not so at {keys} = {lonely}")
-    values = pd.concat([first[value], second[value]], axis=1, keys=["method", "baseline"])
-    pairs = _numbers(values, log).assign(zero=(values == 0).any(axis=1))
+    pairs = pd.concat([first[value], second[value]], axis=1, keys=["method", "baseline"])
+    pairs = pairs.where(np.isfinite(pairs).all(axis=1))
+    numbers = np.log(pairs.where(pairs > 0)) if log else pairs
+    wins = (np.sign(pairs["method"] - pairs["baseline"]) + 1) / 2
+    number, zero = numbers["method"] - numbers["baseline"], (pairs == 0).any(axis=1)
+    pairs = pairs.assign(number=number, win=wins, zero=zero)
     if "diverged_epoch" in table:
         pairs["diverged_epoch"] = first["diverged_epoch"].fillna(second["diverged_epoch"])
-    number = pairs["method"] - pairs["baseline"]
-    # Differences equal up to rounding are made equal: a t test would find them significant.
-    groups = number.groupby(_as_list(by), dropna=False)
-    size = pairs[["method", "baseline"]].abs().max(axis=1).groupby(_as_list(by), dropna=False)
-    equal = groups.transform("max") - groups.transform("min") <= ROUNDING * size.transform("max")
-    pairs["number"] = number.mask(equal & number.notna(), groups.transform("min"))
-    wins = np.sign(_numbers(values, log=False).diff(-1, axis=1)["method"])
-    return pairs.assign(win=(wins + 1) / 2).reset_index()
+    return pairs.reset_index()
 
 
 def paired_difference(
@@ -85,8 +76,7 @@ def paired_difference(
 
     Columns after `by`: method, baseline, n (pairs), difference, std, low, high, p_value (paired t test),
     p_holm (corrected for the number of rows) and, with `margin`, p_equivalent. n_diverged and n_zero count
-    pairs, as in `summarize`. With `log`, difference is a ratio; std and margin are factors. Raises ValueError
-    as `pair_by_seed` does.
+    pairs. With `log`, difference is a ratio; std and margin are factors. Both must have the same seeds.
     """
     if margin is not None and not margin > (1 if log else 0):
         raise ValueError(f"margin must be above 0 (above 1 with log), but {margin!r} was passed")
@@ -124,7 +114,7 @@ def rank_correlation(x: Sequence[float], y: Sequence[float]) -> dict[str, float]
     """Spearman's correlation of two samples ``[n]``: n, correlation, and its 95 % interval low, high.
 
     The interval is Fisher's z with the variance of Bonett and Wright (2000), for n > 3. Pairs with a missing
-    value are left out. The correlation with a constant is missing.
+    value are left out.
     """
     pairs = pd.DataFrame({"x": np.asarray(x, float), "y": np.asarray(y, float)}).dropna()
     n, rho = len(pairs), pairs.corr("spearman").loc["x", "y"]
@@ -138,12 +128,6 @@ def _as_list(by: Columns) -> list[str]:
     return [by] if isinstance(by, str) else list(by)
 
 
-def _numbers(values: pd.DataFrame | pd.Series, log: bool) -> pd.DataFrame | pd.Series:
-    """Finite values or, with `log`, the logarithms of the positive ones; the others become missing."""
-    values = values.astype(float).where(np.isfinite)
-    return np.log(values.where(values > 0)) if log else values
-
-
 def _per_group(table: pd.DataFrame, by: Columns, describe: Callable[[pd.DataFrame], dict]) -> pd.DataFrame:
     groups = table.groupby(_as_list(by), sort=False, dropna=False)
     return pd.DataFrame([dict(zip(_as_list(by), key, strict=True)) | describe(x) for key, x in groups])
@@ -151,16 +135,14 @@ def _per_group(table: pd.DataFrame, by: Columns, describe: Callable[[pd.DataFram
 
 def _estimate(group: pd.DataFrame, log: bool, statistic: str = "mean") -> dict:
     sample = finite(group["number"])
-    counts = {"n": len(sample)}
+    row, (low, high) = {"n": len(sample)}, interval(sample, statistic)
     if "diverged_epoch" in group:
-        counts["n_diverged"] = int(group["diverged_epoch"].notna().sum())
+        row["n_diverged"] = group["diverged_epoch"].count()
     if log:
-        counts["n_zero"] = int(group["zero"].sum())
-    low, high = interval(sample, statistic)
+        row["n_zero"] = group["zero"].sum()
     mean = LOCATION[statistic](sample) if len(sample) else np.nan
-    std = sample.std(ddof=1) if len(sample) > 1 else np.nan
-    numbers = {"mean": mean, "std": std, "low": low, "high": high}
-    return counts | {name: float(np.exp(number) if log else number) for name, number in numbers.items()}
+    numbers = {"mean": mean, "std": pd.Series(sample).std(), "low": low, "high": high}
+    return row | {name: np.exp(number) if log else number for name, number in numbers.items()}
 
 
 def _share(name: str, hits: pd.Series) -> dict[str, float]:

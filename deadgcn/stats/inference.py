@@ -45,10 +45,9 @@ def interval(sample: Sequence[float], statistic: str = "mean") -> tuple[float, f
 
 
 def mean_tests(sample: Sequence[float], margin: float = np.nan) -> tuple[float, float]:
-    """P-values of two t tests: that the mean is 0, and that it is not in (-margin, margin).
+    """P-values of t tests that the mean is 0, and not in (-margin, margin) (TOST, Schuirmann 1987).
 
-    The second is that of two one-sided tests (TOST, Schuirmann 1987). Without variance both are sign tests.
-    Missing for n < 2.
+    Without variance both are sign tests. Missing for n < 2.
     """
     sample = finite(sample)
     if len(sample) < 2:
@@ -63,17 +62,12 @@ def mean_tests(sample: Sequence[float], margin: float = np.nan) -> tuple[float, 
 def log_ratio_of_spreads(pairs: pd.DataFrame) -> pd.Series:
     """Jackknife pseudo-values of the log ratio r of two columns' standard deviations (Miller 1968).
 
-    For row i of n: n r - (n - 1) r_i, where r_i leaves out row i. They can be tested like any sample. Missing
-    where a number is missing or a standard deviation is 0.
+    For row i of n: n r - (n - 1) r_i, where r_i leaves out row i. Missing where a standard deviation is 0.
     """
-
-    def ratio(part: pd.DataFrame) -> float:
-        first, second = np.log(part.std().where(lambda std: std > ROUNDING))
-        return first - second
-
     both = pairs.dropna()
-    without = pd.Series({row: ratio(both.drop(row)) for row in both.index}, dtype=float)
-    return (len(both) * ratio(both) - (len(both) - 1) * without).reindex(pairs.index)
+    stds = pd.DataFrame({"all": both.std(), **{row: both.drop(row).std() for row in both.index}})
+    ratios = np.log(stds.where(stds > ROUNDING)).diff(-1).iloc[0]
+    return (len(both) * ratios["all"] - (len(both) - 1) * ratios.drop("all")).reindex(pairs.index)
 
 
 def holm(p_values: Sequence[float]) -> np.ndarray:
@@ -84,10 +78,7 @@ def holm(p_values: Sequence[float]) -> np.ndarray:
 
 
 def seeds_needed(std: float, effect: float, alpha: float = 0.05) -> float:
-    """Pairs a two-sided paired t test needs to find a mean difference `effect` with a power of 0.8.
-
-    `std` is that of the differences. At least 2; missing if either is, and for an effect of 0.
-    """
+    """Pairs a two-sided paired t test needs for a power of 0.8, if differences have mean `effect` and `std`."""
     if np.isnan([std, effect]).any() or effect == 0:
         return np.nan
     if std == 0:
@@ -100,6 +91,11 @@ def seeds_needed(std: float, effect: float, alpha: float = 0.05) -> float:
 
 
 def finite(sample: Sequence[float]) -> np.ndarray:
-    """The finite numbers of a sample, sorted, so that no result depends on the order of rows."""
+    """The finite numbers of a sample, sorted, so that no result depends on the order of rows.
+
+    Numbers equal up to rounding are made equal: a t test would find their mean significant.
+    """
     sample = np.sort(np.asarray(sample, dtype=float))
-    return sample[np.isfinite(sample)]
+    sample = sample[np.isfinite(sample)]
+    equal = len(sample) and np.ptp(sample) <= ROUNDING * np.abs(sample).max()
+    return np.full_like(sample, sample[0]) if equal else sample
