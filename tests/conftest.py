@@ -8,7 +8,7 @@ from deadgcn.data.graphs import DataUnavailableError, load_graph, normalized_adj
 
 
 def pytest_make_parametrize_id(config, val, argname):
-    """Settings name their test; functions among them without their addresses, which differ between workers."""
+    """Settings name their test; functions without their addresses, which differ between workers."""
     return re.sub(r" at 0x\w+", "", str(val)) if isinstance(val, dict) else None
 
 

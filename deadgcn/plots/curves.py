@@ -88,9 +88,7 @@ def plot_training_curves(
 def _look(table: pd.DataFrame, hue: str, x: str) -> dict[str, Any]:
     """Seaborn's arguments for the styles of a column's levels; ValueError if a run has several rows at one x."""
     if table.duplicated(keys := [hue, x, "seed"]).any():
-        raise ValueError(
-            f"a run must have one row for each of {keys}, but some have several: choose among them"
-        )
+        raise ValueError(f"a run must have one row for each {', '.join(keys)}, but some have several")
     styles = line_styles(table[hue])
     look = {name: {level: style[name] for level, style in styles.items()} for name in ("marker", "dashes")}
     palette = {level: style["color"] for level, style in styles.items()}
