@@ -27,7 +27,7 @@ EPOCHS = make_table(["val_acc"], num_layers=DEPTHS, epoch=range(6))
 def curves(ax) -> dict[str, np.ndarray]:
     """What the thick lines go through, by colour."""
     lines = [line for line in ax.lines if len(line.get_xdata()) > 2 and line.get_linewidth() > 0.6]
-    return {to_hex(line.get_color()): line.get_ydata() for line in lines}
+    return {to_hex(line.get_color()): np.asarray(line.get_ydata(), float) for line in lines}
 
 
 def test_curves_over_depth_are_the_summarized_means_and_intervals_and_all_runs():
@@ -38,7 +38,7 @@ def test_curves_over_depth_are_the_summarized_means_and_intervals_and_all_runs()
     for method, segments in zip(METHODS, bars, strict=True):
         expected = summary[summary["method"] == method]
         np.testing.assert_allclose(curves(ax)[METHOD_COLORS[method].lower()], expected["mean"])
-        ends = [segment[:, 1].astype(float) for segment in segments]
+        ends = np.array([segment[:, 1] for segment in segments], dtype=float)
         np.testing.assert_allclose(ends, expected[["low", "high"]])
     assert len({*dots.get_offsets()[:, 0]}) == len(METHODS) * len(DEPTHS)  # side by side
     plot_vs_num_layers(RUNS.query("num_layers == 5 and seed == 0")).figure.canvas.draw()
