@@ -118,8 +118,8 @@ def very_deep_comparisons(layers: pd.DataFrame) -> pd.DataFrame:
 def judge(comparisons: pd.DataFrame) -> pd.DataFrame:
     """What each cell of the comparisons says about its claim, by the rule above.
 
-    One row per cell: claim, reading, cell, quantity, scale, claimed, n, estimate, low, high (exponentiated
-    for ratios), p_holm, p_equivalent (not for shares), std (of the values), answer ("for", "against", "open").
+    One row per cell: claim, reading, cell, quantity, scale, claimed, n, estimate, low, high (factors for
+    ratios), p_holm, p_equivalent (not for shares), std (of the values), answer ("for", "against", "open").
     """
     rows, ends = [], ["estimate", "low", "high"]
     for key, group in comparisons.groupby(CELL, sort=False):

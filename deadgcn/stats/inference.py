@@ -78,7 +78,7 @@ def holm(p_values: Sequence[float]) -> np.ndarray:
 
 
 def seeds_needed(std: float, effect: float, alpha: float = 0.05) -> float:
-    """Pairs a two-sided paired t test needs for a power of 0.8, if differences have mean `effect` and `std`."""
+    """Pairs that a two-sided t test needs for a power of 0.8, if differences have mean `effect` and `std`."""
     if np.isnan([std, effect]).any() or effect == 0:
         return np.nan
     if std == 0:
