@@ -53,13 +53,10 @@ def test_yaml_is_that_of_version_1_2(text, expected):
 def test_a_file_may_be_empty_and_must_be_text(tmp_path):
     path = tmp_path / "a.yaml"
     path.write_text("# nothing differs\n")
-    assert load_settings(path, "a") == Settings("a", {})
-    for content in (b"\xff\xfe\xff", b"[1, 2]", b"[]", b"a: b: c"):
-        path.write_bytes(content)
-        with pytest.raises(ParameterError, match=r"^mine "):
-            load_settings(path, "mine")
-    with pytest.raises(ParameterError, match=r"^mine .*No such file"):
-        load_settings(tmp_path / "b.yaml", "mine")
+    assert load_settings(path, "mine") == Settings("mine", {})
+    path.write_bytes(b"\xff\xfe\xff")
+    with pytest.raises(ParameterError, match=r"^mine "):
+        load_settings(path, "mine")
 
 
 def test_the_nearest_name_is_told_only_if_one_is_near():
@@ -87,10 +84,3 @@ def test_a_readers_own_parameter_has_the_type_of_its_default():
     for name, value in {"colour": 3, "steps": "x", "_hidden": 2}.items():
         with pytest.raises(ParameterError, match=name):
             check_values(defaults, [Settings("--set", {name: value})])
-
-
-@pytest.mark.parametrize("address", ["", "tcp://host:8786", "tls://node-3.site:1", "tcp://[::1]:1"])
-def test_addresses_of_schedulers_are_taken(address):
-    assert (
-        check_values({"scheduler": ""}, [Settings("--set", {"scheduler": address})])["scheduler"] == address
-    )

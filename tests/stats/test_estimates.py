@@ -80,7 +80,6 @@ def test_several_values_make_one_block_each():
     [
         ({"value": "foo"}, "foo"),
         ({"by": ("method", "depth")}, "depth"),
-        ({"confidence": 95}, "95"),
         ({"statistic": "median"}, "median"),
         ({"log": True}, "-2.0"),
         ({"by": "num_layers"}, "'seed': 0"),  # two runs of one seed in a group
@@ -171,7 +170,7 @@ def test_seeds_of_one_method_only_and_seeds_with_two_runs_are_refused():
         paired_difference(make_runs(a=[1.0, 2.0, 3.0], b=[1.0, 2.0]), "test_acc", "a", "b")
     runs = make_runs(a=[1.0, 2.0], b=[3.0, 4.0])
     both = pd.concat([runs.assign(dataset="Cora"), runs.assign(dataset="CiteSeer")])
-    with pytest.raises(ValueError, match="'method': 'a', 'seed': 0"):
+    with pytest.raises(ValueError, match="'seed': 0"):
         paired_difference(both, "test_acc", "a", "b")
     assert len(paired_difference(both, "test_acc", "a", "b", by=("dataset", "num_layers"))) == 2
 
