@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 STAGE = ".stage"  # below the outputs' root, so that a rename moves files into place
 PACKAGES = ("torch", "torch-geometric", "numpy", "scipy", "pandas", "matplotlib", "seaborn")
 NOT_KEPT = (".gz", ".pth")  # as in .gitignore
+CPUINFO = Path("/proc/cpuinfo")
 # Many processors share a model name, such as "AMD EPYC"; the other fields tell them apart.
 CPU = ("model name", "cpu family", "model", "stepping", "CPU implementer", "CPU part")
 
@@ -82,18 +83,15 @@ def record(stage: Path, dataset: str, notebook: str, settings: dict[str, Any]) -
 
 def machine() -> dict[str, str]:
     """What decides the last bits of a number: processor, system and versions."""
-    cpuinfo = Path("/proc/cpuinfo")
-    first = cpuinfo.read_text().split("\n\n")[0] if cpuinfo.exists() else ""
-    pairs = [line.partition(":") for line in first.splitlines()]
-    found = {name.strip(): value.strip() for name, _, value in pairs}
+    first = CPUINFO.read_text().split("\n\n")[0] if CPUINFO.exists() else ""
+    found = {
+        key.strip(): value.strip() for key, _, value in (line.partition(":") for line in first.splitlines())
+    }
     processor = ", ".join(f"{name} {found[name]}" for name in CPU if name in found).removeprefix(
         "model name "
     )
-    known = {
-        "processor": processor or platform.processor(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-    }
+    system = f"{platform.system()} {platform.machine()}"
+    known = {"processor": processor, "system": system, "python": platform.python_version()}
     return known | {name: version(name) for name in PACKAGES}
 
 
@@ -104,14 +102,11 @@ def _sha256(path: Path) -> str:
 def check_tables(folder: Path) -> None:
     """Raise RunError for a table below `folder`/results that is not as its provenance recorded it."""
     for path in sorted((folder / "results").glob("**/provenance/*.json")):
-        results = path.parents[1]  # of a data set, or those kept of a profile
         try:
             files = json.loads(path.read_text(encoding="utf-8"))["files"]
         except (ValueError, KeyError) as error:
-            raise RunError(f"{path} is damaged: {error!r}") from error
+            raise RunError(f"{path} is damaged ({error!r}); run its notebook again") from error
         for name, recorded in files.items():
-            table = results / Path(name).name
+            table = path.parents[1] / Path(name).name
             if name.startswith("results/") and table.is_file() and _sha256(table) != recorded:
-                target = "profiles" if "profiles" in results.parts else "figures"
-                remedy = f"make {target} DATASET={results.name} makes it again"
-                raise RunError(f"{table} is not as {path.stem} made it; {remedy}")
+                raise RunError(f"{table} is not as {path.stem} made it; run that notebook again")

@@ -10,6 +10,7 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import AfterValidator, Field, ValidationError, create_model
 from ruamel.yaml import YAML
+from ruamel.yaml.events import AliasEvent
 
 from deadgcn.config import Config
 
@@ -72,7 +73,10 @@ def parse_settings(text: str, source: str) -> Settings:
     {'lr': 0.0005, 'depths': [2, 4]}
     """
     try:
-        values = YAML(typ="safe", pure=True).load(text)
+        yaml = YAML(typ="safe", pure=True)
+        if any(isinstance(event, AliasEvent) for event in yaml.parse(text)):
+            raise ValueError("aliases are not taken")  # a short text of them can describe an endless value
+        values = yaml.load(text)
     except Exception as error:  # ruamel also lets errors of int() and datetime pass
         reason = getattr(error, "problem", None) or error
         raise ParameterError(f"{source} cannot be read as YAML: {' '.join(str(reason).split())}") from error

@@ -63,9 +63,9 @@ def test_a_file_may_be_empty_and_must_be_text(tmp_path):
 def test_the_nearest_name_is_told_only_if_one_is_near():
     known = ["lr", "epochs", "depths"]
     check_names(Settings("--set", {"lr": 1}), known)
-    with pytest.raises(ParameterError, match=r"--set: .*depth .*\[3\].*depths\?"):
+    with pytest.raises(ParameterError, match=r"--set: .*depth.*\[3\].*depths\?"):
         check_names(Settings("--set", {"depth": [3]}), known)
-    with pytest.raises(ParameterError, match=r"colour .*depths, epochs, lr"):
+    with pytest.raises(ParameterError, match=r"colour.*depths, epochs, lr"):
         check_names(Settings("--set", {"colour": 3}), known)
 
 
