@@ -29,7 +29,7 @@ CHOICE = $(if $(filter-out auto,$(DATASET)),--set "dataset: $$DATASET")
 # Named after the contents of what the environment is made from.
 READY := .venv/ready-$(shell cat requirements.lock pyproject.toml | cksum | tr ' ' '-')
 
-.PHONY: help setup figures smoke report readme pdf verify profiles test test-faults test-browser bench lab data clean
+.PHONY: help setup figures smoke report readme verify profiles test test-faults test-browser bench lab data clean
 
 help: ## list the targets (this is the default)
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1\t\2/p' Makefile | expand -t 14
@@ -56,9 +56,6 @@ figures smoke report: $(READY)
 
 readme: $(READY) ## write README's numbers anew, from the results that are there
 	$(RUN).readme
-
-pdf: $(READY) ## print report/report.html to build/report.pdf, where a Chromium is present
-	$(RUN).report report/report.html build/report.pdf
 
 verify: $(READY) ## run everything into build/verify and compare its tables with the committed ones
 	$(RUN).execute $(NOTEBOOKS) --output-dir build/verify $(CHOICE)

@@ -7,7 +7,7 @@ from deadgcn.paper import execute
 PARAMETERS = "output_dir = 'build/interactive'\ndepths = [2, 4]\nlr = 0.1  # = step | size\nepochs = 3"
 WRITE = (
     "from pathlib import Path\n"
-    "folder = Path(output_dir, 'results', 'Cora')\n"
+    "folder = Path('..', output_dir, 'results', 'Cora')\n"
     "folder.mkdir(parents=True)\n"
     "_ = (folder / 'ok.csv').write_text(f'{depths} {lr} {epochs}')"
 )
@@ -34,7 +34,9 @@ def write_file(path, text):
 
 
 def contents(folder):
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    """All files except the lock."""
+    paths = [path for path in folder.rglob("*") if path.is_file() and path.name != ".lock"]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
 
 def call(project, *options, stems=("01_ok",)):

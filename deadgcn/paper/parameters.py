@@ -3,24 +3,16 @@
 import ast
 import difflib
 import json
-import re
-import reprlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
+from reprlib import repr as show  # shortens
 from typing import Annotated, Any, NamedTuple
 
 from pydantic import AfterValidator, Field, ValidationError, create_model
-from ruamel.yaml import YAML, YAMLError
-from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent
+from ruamel.yaml import YAML
+from ruamel.yaml.events import AliasEvent
 
 from deadgcn.config import Config
-
-# A short text of YAML can describe a value whose full repr is endless.
-_SHORT = reprlib.Repr()
-_SHORT.maxlevel = 2
-_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 60
-show = _SHORT.repr
-MAX_DEPTH = 5  # of YAML: aliases and nesting can make a short text take for ever
 
 
 class ParameterError(ValueError):
@@ -34,33 +26,29 @@ class Settings(NamedTuple):
     values: dict[str, Any]
 
 
-def _must(rule: str, holds: Callable[[Any], bool]) -> AfterValidator:
-    def check(value: Any) -> Any:
-        if not holds(value):
-            raise ValueError(f"must {rule}, but {show(value)} was given")
-        return value
+def _ascending(values: list[int]) -> list[int]:
+    if values != sorted(set(values)) or values[-1] < 1:
+        raise ValueError("should be different numbers in ascending order, the last one above 0")
+    return values
 
-    return AfterValidator(check)
+
+def _processes(value: int) -> int:
+    if value == 0:
+        raise ValueError("should be a number of processes, or -1 for one per core")
+    return value
 
 
 Count = Annotated[int, Field(ge=1, le=10_000)]
-Power = Annotated[int, Field(ge=1, le=100_000)]
-Depth = Annotated[int, Field(ge=0, le=10_000)]
-SOME, DISTINCT = Field(min_length=1), _must("hold every number once", lambda v: len(set(v)) == len(v))
-Depths = Annotated[list[Depth], SOME, DISTINCT, _must("hold a number above 0", any)]
-Counts = Annotated[list[Count], SOME, DISTINCT]
-Powers = Annotated[list[Power], SOME, DISTINCT, _must("be in ascending order", lambda v: v == sorted(v))]
-Jobs = Annotated[int, Field(ge=-1024, le=1024), _must("be a number of processes, or -1 for all cores", bool)]
-ADDRESS = re.compile(r"((tcp|tls)://([\w.-]+|\[[\da-fA-F:.]+\]):\d{1,5})?", re.ASCII)
-Address = Annotated[str, _must("be an address such as tcp://host:8786, or empty", ADDRESS.fullmatch)]
-Name = Annotated[str, _must("be the name of a data set", re.compile(r"[A-Za-z][\w.-]*", re.ASCII).fullmatch)]
+Depth = Annotated[int, Field(ge=0, le=10_000)]  # 0 is the linear head alone
+Counts = Annotated[list[Count], Field(min_length=1), AfterValidator(_ascending)]
+Depths = Annotated[list[Depth], Field(min_length=1), AfterValidator(_ascending)]
 
 
 class Parameters(Config, strict=True):
     """What notebooks may be given: a run's settings, and these. The defaults are the notebooks' own."""
 
-    dataset: Name = None  # whether there is such a data set is for `execute` to ask
-    depths: Depths = None  # graph convolutions; 0 is the linear head alone
+    dataset: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]*$")] = None
+    depths: Depths = None
     num_layers: Count = None  # of the very deep networks
     example_num_layers: Count = None
     walk_depths: Counts = None  # of the walk from the paper's text to its code
@@ -70,94 +58,74 @@ class Parameters(Config, strict=True):
     num_seeds_deep: Count = None  # at num_layers
     num_seeds_walk: Count = None
     num_seeds_options: Count = None
-    powers: Powers = None  # of the normalised adjacency
+    powers: Counts = None  # of the normalised adjacency
     save_checkpoints: bool = None
-    n_jobs: Jobs = None  # processes; -1 is one per core
-    scheduler: Address = None  # of Dask; empty is this machine
+    n_jobs: Annotated[int, Field(ge=-1, le=1024), AfterValidator(_processes)] = None
+    scheduler: Annotated[str, Field(pattern=r"^((tcp|tls)://[^\s/]+:\d{1,5})?$")] = None  # empty: no Dask
     output_dir: str = None
     input_dir: str = None
 
 
-def parse_settings(source: str, text: str) -> Settings:
+def parse_settings(text: str, source: str) -> Settings:
     """Read a YAML 1.2 mapping; an empty text is an empty one. Raises ParameterError, naming `source`.
 
-    >>> parse_settings("--set", "{lr: 5e-4, depths: [2, 4]}").values
+    >>> parse_settings("{lr: 5e-4, depths: [2, 4]}", "--set").values
     {'lr': 0.0005, 'depths': [2, 4]}
     """
-    yaml = YAML(typ="safe", pure=True)
     try:
-        depth = 0
-        for event in yaml.parse(text):
-            depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
-            if depth > MAX_DEPTH or isinstance(event, AliasEvent):
-                raise YAMLError(f"aliases (*name) and more than {MAX_DEPTH} nested brackets are not taken")
+        yaml = YAML(typ="safe", pure=True)
+        if any(isinstance(event, AliasEvent) for event in yaml.parse(text)):
+            raise ValueError("aliases are not taken")  # a short text of them can describe an endless value
         values = yaml.load(text)
-    except (YAMLError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        reason = " ".join(str(getattr(error, "problem", None) or error).split())[:300]
-        raise ParameterError(f"{source} cannot be read as YAML: {reason}") from error
-    values = {} if values is None else values
-    if not isinstance(values, dict):
+    except Exception as error:  # ruamel also lets errors of int() and datetime pass
+        reason = getattr(error, "problem", None) or error
+        raise ParameterError(f"{source} cannot be read as YAML: {' '.join(str(reason).split())}") from error
+    if not isinstance(values or {}, dict):
         raise ParameterError(f"{source} must be a mapping such as 'depths: [2, 4]', but is {show(values)}")
-    return Settings(source, {str(name): value for name, value in values.items()})
+    return Settings(source, {str(name): value for name, value in (values or {}).items()})
 
 
 def load_settings(path: Path, source: str) -> Settings:
     """Read a YAML file; see `parse_settings`."""
-    try:
-        return parse_settings(source, path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ParameterError(f"{source} cannot be read: {error}") from error
+    return parse_settings(path.read_text(encoding="utf-8", errors="replace"), source)
 
 
 def read_defaults(notebook: Path) -> dict[str, Any]:
-    """Names and defaults in the cell tagged `parameters`, whose lines are `name = literal  # help`.
-
-    A notebook without such a cell has none. Raises ParameterError for a file that is not a notebook and for
-    any other line in that cell.
-    """
+    """Names and defaults in the cell tagged `parameters`, if there is one. Raises ParameterError."""
     try:
         cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
         tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", ())]
         lines = ast.parse("".join(tagged[0]["source"])).body if tagged else []
         return {line.targets[0].id: ast.literal_eval(line.value) for line in lines}
-    except OSError as error:
-        raise ParameterError(f"{notebook} cannot be read: {error.strerror}") from error
-    except (ValueError, LookupError, TypeError, AttributeError, SyntaxError) as error:
+    except Exception as error:  # whatever a file that is not such a notebook causes
         rule = "must be a notebook whose parameters are lines such as 'lr = 0.1'"
-        raise ParameterError(f"{notebook} {rule}, but gave {error!r}") from error
+        raise ParameterError(f"{notebook} {rule}: {error!r}") from error
 
 
-def check_names(settings: Settings, known: Iterable[str], who: str) -> None:
+def check_names(settings: Settings, known: Iterable[str]) -> None:
     """Raise ParameterError for a name that is not known, with the nearest name if one is near."""
     for name, value in settings.values.items():
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(known))}"
-            shown = name if name.isidentifier() and len(name) < 60 else show(name)
-            raise ParameterError(f"{settings.source}: {who} {shown} (given as {show(value)}); {hint}")
+            raise ParameterError(f"{settings.source}: unknown parameter {show(name)} = {show(value)}; {hint}")
 
 
 def check_values(defaults: dict[str, Any], layers: list[Settings]) -> dict[str, Any]:
     """The values that a notebook with these defaults is given; later layers win.
 
     Names that it does not know are left out. A name that :class:`Parameters` does not have (the notebook is
-    the reader's own) must have the type of its default. Raises ParameterError with source, name and value.
+    the reader's own) must have the type of its default. Raises ParameterError.
     """
-    given = {name: s.values[name] for s in layers for name in defaults if name in s.values}
-    own = [name for name in defaults if name not in Parameters.model_fields and name[0] != "_"]
-    fields = {name: (Any if defaults[name] is None else type(defaults[name]), None) for name in own}
+    sources = {name: layer.source for layer in layers for name in layer.values}
+    told = {name: value for layer in layers for name, value in layer.values.items()}
+    given = {name: told[name] for name in defaults if name in told}
+    own = {name: (type(v), None) for name, v in defaults.items() if name not in Parameters.model_fields}
     try:
-        checked = create_model("Parameters", __base__=Parameters, **fields)(**given)
-    except ValidationError as error:
-        raise ParameterError(_sentence(error.errors()[0], layers)) from error
-    return {name: getattr(checked, name) for name in defaults if name in given}
-
-
-def _sentence(error: dict[str, Any], layers: list[Settings]) -> str:
-    message = re.sub(r"^\w+ should", "must", error["msg"].removeprefix("Value error, "))
-    if not error["loc"]:
-        return f"the parameters do not go together: {message}"
-    name, *places = error["loc"]
-    source = next(layer.source for layer in reversed(layers) if name in layer.values)
-    value = "" if error["type"] == "value_error" else f", but {show(error['input'])} was given"
-    return f"{source}: {name}{''.join(f'[{place}]' for place in places)} {message}{value}"
+        checked = create_model("Parameters", __base__=Parameters, **own)(**given)
+    except ValidationError as invalid:
+        error = invalid.errors()[0]
+        name = ".".join(map(str, error["loc"])) or "parameters together"
+        source = sources.get(name.split(".")[0], "all settings")
+        raise ParameterError(f"{source}: {name} = {show(error['input'])}: {error['msg']}") from invalid
+    return {name: getattr(checked, name) for name in given}

