@@ -75,7 +75,13 @@ def resolve_dataset(asked: str) -> str:
     if done.returncode:
         reason = done.stderr.strip().split("\n")[-1].removeprefix("error: ")
         raise ParameterError(f"dataset {asked}: {reason}")
-    return done.stdout.split()[0]
+    name = done.stdout.split()[0]
+    if asked == "auto" and name != "Cora":
+        print(
+            f"Cora's files cannot be obtained: {name}, a generated twin, is used and named everywhere",
+            flush=True,
+        )
+    return name
 
 
 def run(notebook: Path, given: dict[str, Any], output_dir: Path) -> None:
@@ -167,5 +173,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: end the kernel, remove the stage
+    for number in (signal.SIGTERM, signal.SIGHUP):  # as Ctrl-C: end the kernel, remove the stage
+        if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
+            signal.signal(number, signal.default_int_handler)
     sys.exit(main())

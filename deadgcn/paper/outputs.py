@@ -43,7 +43,9 @@ def scrub(path: Path) -> None:
             cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
             for output in cell.outputs:
                 output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
-    path.write_text(nbformat.writes(nb).replace(f"/{STAGE}", "") + "\n", encoding="utf-8")
+    # Of the report only the page is kept.
+    text = nbformat.writes(nb).replace(f"/{STAGE}", "").replace("(09_report.ipynb)", "(../report.html)")
+    path.write_text(text + "\n", encoding="utf-8")
 
 
 @contextmanager
