@@ -19,7 +19,7 @@ from deadgcn.config import PROJECT, Config
 from deadgcn.data.graphs import resolve_dataset
 from deadgcn.experiments.cache import load, store
 
-WORTH_A_PROCESS = 15_000  # layers x runs x epochs, seconds of work: below this, starting workers costs more
+WORTH_A_PROCESS = 4_000  # layers x runs x epochs, seconds of work: below this, starting workers costs more
 CONNECT_SECONDS = 10  # how long to wait for a Dask scheduler
 WORKER_SECONDS = 300  # how long to wait for a Dask worker: a batch system may take minutes to start one
 FILES = sorted(path for part in ("config", "data/*", "gcn/*") for path in PROJECT.glob(f"deadgcn/{part}.py"))

@@ -49,7 +49,7 @@ def compare_means(evidence: pd.DataFrame, rerun: pd.DataFrame) -> list[str]:
     close = np.isclose(again, mean, rtol=RELATIVE, atol=slack, equal_nan=True)
     far = ~close & (one.count() != 1).to_numpy()  # one run says nothing about a mean
     return [
-        f"mean {results[j]} of {mean.index[i]} is {mean.iat[i, j]:.4g}, and {again.iat[i, j]:.4g} in the rerun"
+        f"mean {results[j]} of {mean.index[i]} is {mean.iat[i, j]:.4g}, in the rerun {again.iat[i, j]:.4g}"
         for i, j in np.argwhere(far)
     ]
 

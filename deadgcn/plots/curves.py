@@ -86,7 +86,7 @@ def plot_training_curves(
 
 
 def _look(table: pd.DataFrame, hue: str, x: str) -> dict[str, Any]:
-    """Seaborn's arguments for the styles of a column's levels; ValueError if a run has several rows at one x."""
+    """Seaborn's arguments for a column's levels; ValueError if a run has several rows at one x."""
     if table.duplicated(keys := [hue, x, "seed"]).any():
         raise ValueError(f"a run must have one row for each {', '.join(keys)}, but some have several")
     styles = line_styles(table[hue])
