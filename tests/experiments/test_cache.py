@@ -1,4 +1,3 @@
-import io
 import pickle
 
 import numpy as np
@@ -6,6 +5,7 @@ import pytest
 import torch
 
 from deadgcn.experiments import cache
+from deadgcn.experiments.tables import load_checkpoint
 
 VALUE = {
     "run": {"best_epoch": 3, "diverged_epoch": None, "test_acc": float("nan")},
@@ -44,18 +44,6 @@ def test_any_flipped_bit_or_missing_end_is_noticed(tmp_path, entry, capsys):
         assert cache.load(tmp_path, "key") is None
 
 
-def test_an_entry_runs_no_code_even_with_a_right_checksum(tmp_path, entry, capsys):
-    class Harm:
-        def __reduce__(self):
-            return print, ("harm",)
-
-    torch.save({"key": "key", "value": Harm()}, buffer := io.BytesIO())
-    entry.write_bytes(cache.hashlib.sha256(buffer.getvalue()).digest() + buffer.getvalue())
-    with pytest.raises(pickle.UnpicklingError):
-        cache.load(tmp_path, "key")
-    assert capsys.readouterr().out == ""
-
-
 def test_a_failed_write_leaves_the_old_entry_and_nothing_else(tmp_path, entry, monkeypatch):
     def half(path, content):
         with path.open("wb") as file:
@@ -67,3 +55,18 @@ def test_a_failed_write_leaves_the_old_entry_and_nothing_else(tmp_path, entry, m
         cache.store(tmp_path, "key", {"run": 2})
     assert repr(cache.load(tmp_path, "key")) == repr(VALUE)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [entry]
+
+
+def test_neither_entries_nor_checkpoints_run_code(tmp_path, entry, capsys):
+    class Harm:
+        def __reduce__(self):
+            return print, ("harm",)
+
+    torch.save({"key": "key", "value": Harm()}, tmp_path / "a.pth")
+    content = (tmp_path / "a.pth").read_bytes()
+    entry.write_bytes(cache.hashlib.sha256(content).digest() + content)
+    with pytest.raises(pickle.UnpicklingError):
+        cache.load(tmp_path, "key")
+    with pytest.raises(ValueError, match=r"a\.pth"):
+        load_checkpoint(tmp_path / "a.pth")
+    assert capsys.readouterr().out == ""

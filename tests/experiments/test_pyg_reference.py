@@ -1,7 +1,6 @@
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
 from deadgcn.config import PROJECT, Config
 from deadgcn.experiments import parallel, pyg_reference
@@ -31,14 +30,6 @@ def test_with_our_head_it_is_our_network(twin, monkeypatch, settings):
         assert theirs[name] == pytest.approx(ours["run"][name], abs=2.1 / twin.val_mask.sum().item())
 
 
-def test_dropout_of_sparse_features_is_that_of_their_non_zeros(twin):
-    x = twin.x.to_sparse()
-    assert torch.equal(pyg_reference._sparse_dropout(x, 0.0).to_dense(), twin.x)
-    dropped = pyg_reference._sparse_dropout(x, 0.25).to_dense()
-    assert set(dropped.unique().tolist()) == {0.0, torch.tensor(4 / 3).item()}
-    assert (dropped[twin.x > 0] == 0).double().mean() == pytest.approx(0.25, abs=0.02)
-
-
 def test_dropouts_change_the_run_and_divergence_is_recorded(twin):
     plain, *others = (
         train_reference(Config(**SMALL | more), twin, head=True)
@@ -51,9 +42,7 @@ def test_dropouts_change_the_run_and_divergence_is_recorded(twin):
 def test_a_seed_decides_everything_and_another_one_does_not(twin):
     options = {**SMALL, "dropout": 0.5, "input_dropout": 0.5}
     first, again, other = (train_reference(Config(seed=s, **options), twin) for s in (0, 0, 1))
-    torch.rand(3)  # what else is drawn does not matter
-    assert first == again == train_reference(Config(seed=0, **options), twin)
-    assert first != other
+    assert first == again != other
 
 
 def test_a_table_of_many_whatever_the_number_of_jobs_and_each_trained_once(tmp_path, monkeypatch):
