@@ -23,12 +23,9 @@ SEEDS_PER_CHUNK = {"cpu": 5, "cuda": 100}
 def grid(methods: Iterable[str] | Mapping[str, Mapping[str, Any]], **axes: Any) -> list[Config]:
     """Return one config per combination of methods and axes, in that order.
 
-    Args:
-        methods: names in :data:`METHODS`, or a mapping from labels of your own to the settings of each arm
-            (``{"ReLU + half": {"strip": True, "amount": 0.5}}``).
-        axes: fields of :class:`Config`; a list, range or array gives one config per entry.
-
-    Raises ``ValueError`` for an unknown method or an empty axis.
+    Methods are names in :data:`METHODS`, or a mapping from labels of your own to settings
+    (``{"ReLU + half": {"strip": True, "amount": 0.5}}``); axes are fields of :class:`Config` with one value
+    or several. Raises ``ValueError`` for an unknown method or an empty axis.
 
     >>> [(c.method, c.num_layers, c.seed) for c in grid(["ReLU"], num_layers=[0, 5], seed=range(2))]
     [('ReLU', 0, 0), ('ReLU', 0, 1), ('ReLU', 5, 0), ('ReLU', 5, 1)]
@@ -61,12 +58,10 @@ def run_grid(
     Args:
         configs: from :func:`grid`, or a list of your own; no run may occur twice.
         n_jobs: number of worker processes of one thread each; -1 is one per core. Unused on CUDA.
-        cache: folder for finished runs (relative to the project), or None. A run is trained again if a
-            setting, torch, the kind of device or the text of ``config.py``, ``data/`` or ``gcn/`` changes,
-            and always if its ``act`` is a function.
+        cache: folder for finished runs (relative to the project), or None. A run is trained again if torch,
+            the kind of device, ``config.py``, ``data/`` or ``gcn/`` changed, or if ``act`` is a function.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
-        scheduler: address of a Dask scheduler, such as ``"tcp://host:8786"``, whose workers then train (see
-            ``docs/cluster.md``).
+        scheduler: address of a Dask scheduler whose workers then train (see ``docs/cluster.md``).
 
     Raises ``ValueError`` for what cannot be trained, and ``OSError`` if there is no scheduler or no worker.
     """

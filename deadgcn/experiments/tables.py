@@ -40,21 +40,15 @@ class Network(NamedTuple):
 class Tables:
     """Tidy tables of many runs; the key columns come first and are named as :class:`Config`'s fields.
 
-    Attributes:
-        runs: one row per run; ``test_acc`` and its like are those of the model that was best on validation,
-            with ``_last`` those of the last; ``diverged_epoch`` is missing if the run never diverged.
-        epochs: one row per run and epoch (from 0).
-        layers: one row per run, stage (``init``, ``best``, ``last``) and layer (from 1): the measures in
-            :data:`deadgcn.gcn.records.LAYER_COLUMNS`.
-        configs: the runs' settings, in the order of ``runs``.
-        states: the runs' best parameters, under PyTorch Geometric's names; NaN if a run diverged at once.
+    In ``runs``, ``test_acc`` and its like are those of the model that was best on validation, with ``_last``
+    those of the last model; ``diverged_epoch`` is missing if the run never diverged.
     """
 
-    runs: pd.DataFrame
-    epochs: pd.DataFrame
-    layers: pd.DataFrame
-    configs: list[Config] = field(repr=False)
-    states: list[dict[str, Tensor]] = field(repr=False)
+    runs: pd.DataFrame  # a row per run
+    epochs: pd.DataFrame  # a row per run and epoch (from 0)
+    layers: pd.DataFrame  # a row per run, stage (init, best, last) and layer (from 1)
+    configs: list[Config] = field(repr=False)  # in the order of `runs`
+    states: list[dict[str, Tensor]] = field(repr=False)  # best parameters; NaN if a run diverged at once
 
     @classmethod
     def from_results(cls, configs: Sequence[Config], results: Sequence[dict]) -> "Tables":

@@ -23,9 +23,7 @@ def entry(tmp_path):
 
 
 def test_a_value_comes_back_under_its_key_only(tmp_path, entry):
-    found = cache.load(tmp_path, "key")
-    assert repr(found) == repr(VALUE)  # types, NaN and infinity too
-    assert found["epochs"]["train_loss"].dtype == np.float32
+    assert repr(cache.load(tmp_path, "key")) == repr(VALUE)  # types, NaN and infinity too
     assert cache.load(tmp_path, "another key") is None
     cache.store(tmp_path, "key", {"run": 1.5})
     assert cache.load(tmp_path, "key") == {"run": 1.5} and len(list(tmp_path.rglob("*.*"))) == 1

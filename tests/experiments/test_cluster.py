@@ -16,12 +16,10 @@ NOWHERE = "tcp://127.0.0.1:1"
 
 
 @pytest.mark.parametrize("address", [NOWHERE, "nowhere"])
-def test_where_no_scheduler_answers_there_is_an_error_in_time(monkeypatch, address):
+def test_where_no_scheduler_answers_there_is_an_error(monkeypatch, address):
     monkeypatch.setattr(parallel, "CONNECT_SECONDS", 0.5)
-    start = time.monotonic()
     with pytest.raises((OSError, ValueError), match=address):
         run_grid(grid(["ReLU"], **SMALL), cache=None, scheduler=address)
-    assert time.monotonic() - start < 60
 
 
 def test_finished_runs_need_no_cluster(tmp_path):
@@ -32,7 +30,6 @@ def test_finished_runs_need_no_cluster(tmp_path):
 
 @pytest.fixture
 def cluster():
-    """A scheduler without workers."""
     with LocalCluster(n_workers=0, threads_per_worker=1, dashboard_address=None) as cluster:
         yield cluster
 

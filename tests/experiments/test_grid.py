@@ -1,6 +1,7 @@
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import joblib
@@ -8,7 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from pydantic import ValidationError
 
 from deadgcn.config import Config
 from deadgcn.experiments import grid as experiments
@@ -48,17 +48,16 @@ def test_grid_has_every_combination_in_order():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "error", "message"),
+    ("arguments", "message"),
     [
-        ({"methods": ["ReLu"]}, ValueError, "method .*'ReLu'"),
-        ({"methods": []}, ValueError, "methods"),
-        ({"seed": []}, ValueError, "seed"),
-        ({"num_layers": [2, "x"]}, ValidationError, "num_layers"),
-        ({"depth": 3}, ValidationError, "depth"),
+        ({"methods": ["ReLu"]}, "method .*'ReLu'"),
+        ({"methods": []}, "methods"),
+        ({"seed": []}, "seed"),
+        ({"num_layers": [2, "x"]}, "num_layers"),
     ],
 )
-def test_bad_grids_are_refused(arguments, error, message):
-    with pytest.raises(error, match=message):
+def test_bad_grids_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
         grid(**{"methods": ["ReLU"], **arguments})
 
 
@@ -131,20 +130,18 @@ def test_results_do_not_depend_on_the_number_of_processes(monkeypatch):
     assert jobs == [1, 2]  # small work stays in this process
 
 
-def test_runs_finished_before_an_interruption_are_kept(tmp_path, monkeypatch):
-    train, chunks = experiments.train, []
+def test_runs_finished_before_an_interruption_are_kept(tmp_path):
+    configs, chunks = grid(["ReLU"], num_layers=[1, 3], **SMALL), []
 
-    def interrupted(configs, **options):
-        chunks.append(configs[0].num_layers)
+    def work(chunk):
+        chunks.append(chunk[0].num_layers)
         if len(chunks) == 2:
             raise KeyboardInterrupt
-        return train(configs, **options)
+        return [{"run": 1}]
 
-    monkeypatch.setattr(experiments, "train", interrupted)
-    configs = grid(["ReLU"], num_layers=[1, 3], **SMALL)
-    with pytest.raises(KeyboardInterrupt):
-        run_grid(configs, cache=tmp_path)
-    run_grid(configs, cache=tmp_path)
+    for stops in (pytest.raises(KeyboardInterrupt), nullcontext()):
+        with stops:
+            parallel.run_chunks(work, [[c] for c in configs], {c: repr(c) for c in configs}, cache=tmp_path)
     assert chunks == [3, 1, 1]  # the deepest first, and only once
 
 
@@ -168,7 +165,5 @@ parallel.run_chunks(work, [[config] for config in grid(["ReLU"], seed=range(2))]
         time.sleep(0.1)
     parent.kill()
     parent.wait()
-    end = time.monotonic() + 30
-    while any(Path("/proc", path.stem, "exe").exists() for path in workers):
-        assert time.monotonic() < end
-        time.sleep(0.1)
+    time.sleep(5)
+    assert not any(Path("/proc", path.stem, "exe").exists() for path in workers)

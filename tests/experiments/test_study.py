@@ -1,5 +1,4 @@
 import pytest
-from pydantic import ValidationError
 
 from deadgcn.experiments import study as module
 from deadgcn.experiments.grid import grid
@@ -42,12 +41,10 @@ def test_without_coras_files_auto_is_the_synthetic_twin(folder, monkeypatch):
     [
         ({"dataset": "Korra"}, "Korra"),
         ({"n_jobs": 0}, "n_jobs"),
-        ({"dropout": 1.5}, "dropout"),
-        ({"lr": "fast"}, "lr"),
         ({"learning_rate": 0.1}, "learning_rate"),
     ],
 )
 def test_bad_values_are_named_before_folders_are_made(folder, settings, name):
-    with pytest.raises((ValueError, ValidationError), match=name):
+    with pytest.raises(ValueError, match=name):
         open_study(**{"dataset": "SyntheticCora", "output_dir": "out", **settings})
     assert not (folder / "out").exists()
