@@ -21,11 +21,12 @@ def load(folder: Path, key: str) -> dict | None:
     except FileNotFoundError:
         return None
     checksum, saved = content[:32], content[32:]
-    if checksum != hashlib.sha256(saved).digest():
-        # The carriage return marks a line of progress: executed notebooks do not keep those.
-        print(f"{path} is damaged; this run is trained again\r", file=sys.stderr)
+    intact = checksum == hashlib.sha256(saved).digest()
+    entry = torch.load(io.BytesIO(saved), weights_only=True) if intact else {}
+    if entry.get("key") != key:  # damaged, or the entry of another run
+        print(f"{path} is damaged; this run is trained again", file=sys.stderr)
         return None
-    value = torch.load(io.BytesIO(saved), weights_only=True)["value"]
+    value = entry["value"]
     state = {name: part for name, part in value.items() if name == "best_state"}  # stays tensors
     return _convert(value, torch.Tensor, torch.Tensor.numpy) | state
 

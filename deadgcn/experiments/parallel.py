@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import sys
 import threading
 import time
 from collections import Counter
@@ -58,7 +57,7 @@ def run_chunks(
     missing = [[config for config in chunk if config not in results] for chunk in chunks]
     # The costliest first, so that no core is idle at the end.
     pending = sorted(filter(None, missing), key=_cost, reverse=True)
-    bar = tqdm(total=sum(map(len, pending)), unit="run", disable=not pending, file=sys.stdout)
+    bar = tqdm(total=sum(map(len, pending)), unit="run", disable=not pending)
     with bar, closing(_compute(work, pending, n_jobs, scheduler)) as done:
         for number, computed in done:
             for config, result in zip(pending[number], computed, strict=True):
