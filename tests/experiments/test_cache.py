@@ -68,3 +68,12 @@ def test_neither_entries_nor_checkpoints_run_code(tmp_path, entry, capsys):
     with pytest.raises(ValueError, match=r"a\.pth"):
         load_checkpoint(tmp_path / "a.pth")
     assert capsys.readouterr().out == ""
+
+
+def test_the_entry_of_another_run_is_none(tmp_path, capsys):
+    cache.store(tmp_path, "one", {"run": {"test_acc": 0.5}})
+    cache.store(tmp_path, "other", {"run": {"test_acc": 0.7}})
+    one, other = sorted(tmp_path.rglob("*.run"))
+    one.write_bytes(other.read_bytes())
+    found = [cache.load(tmp_path, key) for key in ("one", "other")]
+    assert found.count(None) == 1 and "damaged" in capsys.readouterr().err
