@@ -31,18 +31,14 @@ def render(path: Path, suffix: str = "") -> str:
     cells = nbformat.read(path, as_version=4).cells
     (marked,) = [cell for cell in cells if "numbers" in cell.metadata.get("tags", ())]
     numbers = marked.outputs[0].data["application/json"]
+    numbers = {name: re.sub("^-", "−", str(number)) for name, number in numbers.items()}
     cells = [cell for cell in cells if "aside" not in cell.metadata.get("tags", ()) and cell is not marked]
     prose = [cell for cell in cells if cell.cell_type == "markdown"]
     cited = list(dict.fromkeys(re.findall(r"@(\w+)", "".join(cell.source for cell in prose))))
 
-    def number(mark: re.Match) -> str:
-        return re.sub("^-", "−", str(numbers[mark[1]]))
-
-    def citation(mark: re.Match) -> str:
-        return f"[{cited.index(mark[1]) + 1}](#ref-{mark[1]})"
-
     for cell in prose:
-        cell.source = re.sub(r"@(\w+)", citation, re.sub(r"\{\{ *([\w-]+) *\}\}", number, cell.source))
+        text = re.sub(r"@(\w+)", lambda mark: f"[{cited.index(mark[1]) + 1}](#ref-{mark[1]})", cell.source)
+        cell.source = re.sub(r"\{\{ *([\w-]+) *\}\}", lambda mark: numbers[mark[1]], text)
     sources = pd.read_csv(REFERENCES, index_col="key").loc[cited]
     form = '1. <span id="ref-{0.Index}"></span>{0.authors}. *{0.title}.* [{0.where}]({0.url}).'
     references = "\n".join(form.format(source) for source in sources.itertuples())

@@ -30,34 +30,26 @@ def compare(evidence: pd.DataFrame, rerun: pd.DataFrame) -> list[str]:
     """What differs by more than rounding between two tables from different machines, one line each."""
     if [*evidence] != [*rerun] or len(evidence) != len(rerun):
         return ["only one side has some row or column"]
-    if "seed" in evidence:
-        return compare_means(evidence, rerun)
-    verdicts = evidence.columns.intersection(["status", "answer"])
-    return [f"{name} differs" for name in verdicts if not evidence[name].equals(rerun[name])]
-
-
-def compare_means(evidence: pd.DataFrame, rerun: pd.DataFrame) -> list[str]:
-    """Means over seeds that are not close, one line each."""
+    if "seed" not in evidence:
+        verdicts = evidence.columns.intersection(["status", "answer"])
+        return [f"{name} differs" for name in verdicts if not evidence[name].equals(rerun[name])]
     groups = [c for c in evidence if c in Config.model_fields or not is_numeric_dtype(evidence[c])]
     groups.remove("seed")
     results = [c for c in evidence if is_float_dtype(evidence[c]) and c not in groups]
     one, other = (table.groupby(groups, dropna=False)[results] for table in (evidence, rerun))
     if not one.size().equals(other.size()):
-        return ["the runs are not the same"]
+        return ["only one side has some run"]
     mean, again = one.mean(), other.mean()
     slack = ABSOLUTE + STANDARD_ERRORS * np.hypot(one.sem(), other.sem()).fillna(0)
     close = np.isclose(again, mean, rtol=RELATIVE, atol=slack, equal_nan=True)
     far = ~close & (one.count() != 1).to_numpy()  # one run says nothing about a mean
-    return [
-        f"mean {results[j]} of {mean.index[i]} is {mean.iat[i, j]:.4g}, and {again.iat[i, j]:.4g} in the rerun"
-        for i, j in np.argwhere(far)
-    ]
+    form = "{}: the mean of {} is {:.4g} and {:.4g}".format
+    return [form(mean.index[i], results[j], mean.iat[i, j], again.iat[i, j]) for i, j in np.argwhere(far)]
 
 
 def tables(root: Path, dataset: str) -> dict[str, Path]:
-    """The CSV files of a data set, by their path below `root`."""
-    paths = [*root.glob(f"results/{dataset}/*.csv"), *root.glob(f"figures/{dataset}/*.csv")]
-    return {path.relative_to(root).as_posix(): path for path in sorted(paths)}
+    """The CSV files in figures/ and results/, by their path below `root`."""
+    return {str(path.relative_to(root)): path for path in sorted(root.glob(f"[fr]*s/{dataset}/*.csv"))}
 
 
 def verify(dataset: str, evidence: Path, rerun: Path) -> bool:
