@@ -73,11 +73,7 @@ def resolve_dataset(asked: str) -> str:
 
 
 def run(notebook: Path, given: dict[str, Any], output_dir: Path) -> None:
-    """Execute a notebook in a fresh folder, then move its outputs to `output_dir`.
-
-    Raises RunError if the notebook did not run to its end. Then `output_dir` is unchanged, and what ran is in
-    build/failed.
-    """
+    """Execute a notebook, then move its outputs to `output_dir`. Raises RunError; then nothing was moved."""
     stage, dataset = output_dir / STAGE, given.get("dataset", "Cora")
     report = stage / "report" / ("" if dataset == "Cora" else dataset)
     executed = report / "notebooks" / notebook.name
@@ -89,8 +85,7 @@ def run(notebook: Path, given: dict[str, Any], output_dir: Path) -> None:
         if notebook.stem == REPORT:
             from deadgcn.paper.report import render  # nbconvert is slow to import
 
-            page = render(executed, "" if dataset == "Cora" else f" ({dataset})")
-            (report / "report.html").write_text(page, encoding="utf-8")
+            (report / "report.html").write_text(render(executed), encoding="utf-8")
             executed.unlink()
         record(stage, dataset, notebook.stem, given)
         move(stage, output_dir)

@@ -25,13 +25,10 @@ def scrub(path: Path) -> None:
     import nbformat  # slow to import, and a refused parameter needs none
 
     nb = nbformat.read(path, as_version=4)
-    nb.metadata.get("language_info", {}).pop("version", None)
-    for name in ("papermill", "widgets"):
-        nb.metadata.pop(name, None)
+    nb.metadata = {"kernelspec": nb.metadata.get("kernelspec", {})}
     for number, cell in enumerate(nb.cells):
         cell.id = f"cell-{number}"
-        for name in ("papermill", "execution"):
-            cell.metadata.pop(name, None)
+        cell.metadata = {"tags": cell.metadata.get("tags", [])}
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
             for output in cell.outputs:
@@ -49,8 +46,8 @@ def move(stage: Path, target: Path) -> None:
 
 def record(stage: Path, dataset: str, notebook: str, settings: dict[str, Any]) -> None:
     """Write results/<dataset>/provenance/<notebook>.json: settings, machine, SHA-256 of each kept file."""
-    names = sorted(str(path.relative_to(stage)) for path in stage.rglob("*") if path.is_file())
-    files = {name: _sha256(stage / name) for name in names if not name.endswith(NOT_KEPT)}
+    paths = [path for path in sorted(stage.rglob("*")) if path.is_file() and path.suffix not in NOT_KEPT]
+    files = {str(path.relative_to(stage)): _sha256(path) for path in paths}
     settings = {name: value for name, value in settings.items() if name != "output_dir"}
     content = {"notebook": notebook, "settings": settings, "machine": machine(), "files": files}
     path = stage / "results" / dataset / "provenance" / f"{notebook}.json"

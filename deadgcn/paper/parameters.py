@@ -9,7 +9,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationError, create_model
 from ruamel.yaml import YAML
-from ruamel.yaml.events import AliasEvent
 
 from deadgcn.config import Config
 
@@ -81,20 +80,15 @@ def check(source: str, text: str, defaults: dict[str, Any]) -> dict[str, Any]:
     try:
         checked = create_model("Parameters", __base__=Parameters, **own)(**values)
     except ValidationError as invalid:
-        lines = [
-            f"{source}: {'.'.join(map(str, error['loc']))} = {show(error['input'])}: {error['msg']}"
-            for error in invalid.errors()
-        ]
-        raise ParameterError("\n".join(lines)) from invalid
+        form = "{}: {} = {}: {}".format
+        errors = [(".".join(map(str, e["loc"])), show(e["input"]), e["msg"]) for e in invalid.errors()]
+        raise ParameterError("\n".join(form(source, *error) for error in errors)) from invalid
     return {name: getattr(checked, name) for name in values}
 
 
 def _read_yaml(source: str, text: str) -> dict[str, Any]:
     try:
-        yaml = YAML(typ="safe", pure=True)
-        if any(isinstance(event, AliasEvent) for event in yaml.parse(text)):
-            raise ValueError("aliases are not taken")  # a short text of them can describe an endless value
-        values = yaml.load(text) or {}
+        values = YAML(typ="safe", pure=True).load(text) or {}
     except Exception as error:  # ruamel also lets errors of int() and datetime pass
         reason = " ".join(str(getattr(error, "problem", None) or error).split())
         raise ParameterError(f"{source} cannot be read as YAML: {reason}") from error

@@ -55,15 +55,10 @@ def table(head: Iterable, rows: Iterable[Iterable]) -> str:
 
 
 def fill(text: str, blocks: dict[str, str]) -> str:
-    """Replace what stands between each block's markers. Raises ValueError unless they are there once.
-
-    >>> fill("<!-- a -->old<!-- /a -->", {"a": "new"}).split()
-    ['<!--', 'a', '-->', 'new', '<!--', '/a', '-->']
-    """
+    """Replace what stands between each block's markers. Raises ValueError unless they are there once."""
     for name, block in blocks.items():
-        text, count = re.subn(
-            rf"(<!-- {name} -->).*?(<!-- /{name} -->)", rf"\1\n{block}\n\2", text, flags=re.S
-        )
+        markers = rf"(<!-- {name} -->).*?(<!-- /{name} -->)"
+        text, count = re.subn(markers, rf"\1\n{block}\n\2", text, flags=re.S)
         if count != 1:
             raise ValueError(
                 f"<!-- {name} --> and <!-- /{name} --> must be there once, but are {count} times"
