@@ -69,7 +69,10 @@ def resolve_dataset(asked: str) -> str:
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:  # it has said why
         raise ParameterError(f"the data set {asked} cannot be used")
-    return done.stdout.split()[0]
+    name = done.stdout.split()[0]
+    if asked == "auto" and name != "Cora":
+        print(f"Cora's files cannot be obtained: {name}, a generated twin, is used and named everywhere")
+    return name
 
 
 def run(notebook: Path, given: dict[str, Any], output_dir: Path) -> None:
