@@ -56,9 +56,12 @@ class Checkout:
 
     def outputs(self):
         """The content of every file that runs made, by its path below the outputs' root."""
-        folders = (self.root / "build").glob("run-*")
-        paths = {path: folder for folder in folders for path in folder.rglob("*") if path.is_file()}
-        return {str(path.relative_to(folder)): path.read_bytes() for path, folder in paths.items()}
+        paths = [path for path in self.root.glob("build/run-*/[a-z]*/**/*") if path.is_file()]
+        return {"/".join(path.relative_to(self.root).parts[2:]): path.read_bytes() for path in paths}
+
+    def stages(self):
+        """The folders in which notebooks run."""
+        return list(self.root.glob("build/run-*/.stage"))
 
     def runs(self):
         """When each finished run was stored, by its file."""

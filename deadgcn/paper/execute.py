@@ -136,7 +136,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         place, given = plan(args.notebooks, args.files, args.texts, args.output_dir)
         print(f"outputs go to {place}, once no other run writes there", flush=True)
-        place.mkdir(parents=True, exist_ok=True)
+        for kind in ("figures", "results", "report"):  # what cannot be written to is an error before any work
+            (place / kind).mkdir(parents=True, exist_ok=True)
         with FileLock(place / ".lock"):
             for notebook, values in given.items():
                 start = time.monotonic()

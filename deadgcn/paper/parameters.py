@@ -4,13 +4,17 @@ import ast
 import difflib
 import json
 from pathlib import Path
-from reprlib import repr as show  # shortens
+from reprlib import Repr
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationError, create_model
 from ruamel.yaml import YAML
 
 from deadgcn.config import Config
+
+_short = Repr()
+_short.maxlevel = 2  # of nested lists
+show = _short.repr
 
 
 class ParameterError(ValueError):

@@ -1,8 +1,8 @@
 """The executed report notebook as one self-contained HTML page.
 
-In its Markdown, `{{ name }}` is a number and `[@key]` a row of references.csv. The numbers are the output of
-the cell tagged `numbers`, a flat `application/json` mapping with the `dataset` and, relative to PROJECT, the folder
-`figures`. CSS counters number headings, figures, tables and equations.
+In its Markdown, `{{ name }}` is a number and `[@key]` a row of references.csv. The cell tagged `numbers`
+outputs a flat `application/json` mapping with `dataset` and `figures`, a folder relative to PROJECT.
+CSS counters number headings, figures, tables and equations.
 """
 
 import base64

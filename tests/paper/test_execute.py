@@ -115,11 +115,9 @@ def test_later_settings_win_and_each_notebook_gets_what_it_knows(project):
 
 
 def test_the_default_folder_depends_on_the_settings_only(project):
-    def folder(*texts):
-        return plan([project / "notebooks" / "01_ok.ipynb"], [], list(texts), None)[0]
-
-    assert folder().parent == project / "build" and folder("lr: 1") == folder("{lr:   1}")
-    assert len({folder(), folder("lr: 1"), folder("lr: 2")}) == 3
+    plans = [plan([project / "notebooks" / "01_ok.ipynb"], [], [x], None) for x in ("", "lr: 1", "{lr:   1}")]
+    plain, one, same = (place for place, _ in plans)
+    assert plain.parent == project / "build" and plain != one == same
 
 
 def test_a_data_set_that_does_not_exist_is_refused(capfd):
@@ -128,16 +126,14 @@ def test_a_data_set_that_does_not_exist_is_refused(capfd):
     assert "Nowhere" in capfd.readouterr().err
 
 
-@pytest.mark.parametrize(("dataset", "folder"), [("auto", "report/SyntheticCora"), ("Cora", "report")])
-def test_the_report_becomes_a_page_in_place_of_its_notebook(project, monkeypatch, dataset, folder):
-    monkeypatch.setattr(execute, "resolve_dataset", {"auto": "SyntheticCora", "Cora": "Cora"}.get)
+def test_the_report_becomes_a_page_in_place_of_its_notebook(project, monkeypatch):
     fake = SimpleNamespace(render=lambda path: path.name)
     monkeypatch.setitem(sys.modules, "deadgcn.paper.report", fake)
     write_notebook(project / "notebooks" / "09_report.ipynb", parameters="dataset = 'auto'")
-    assert call(project, "--output-dir", "out", "--set", f"dataset: {dataset}", stems=("09_report",)) == 0
-    made = contents(project / "out")
-    assert made.pop(f"{folder}/report.html") == b"09_report.ipynb"
-    assert [name.split("/")[-1] for name in made] == ["09_report.json"]
+    assert call(project, "--output-dir", "out", stems=("09_report",)) == 0
+    names = contents(project / "out")
+    assert names.pop("report/SyntheticCora/report.html") == b"09_report.ipynb"
+    assert [*names] == ["results/SyntheticCora/provenance/09_report.json"]
 
 
 def test_a_notebook_that_reads_tables_refuses_edited_ones(tmp_path, capsys):

