@@ -12,7 +12,7 @@ from deadgcn.paper import execute
 COUNTS = "num_layers num_seeds num_seeds_deep hidden_channels epochs".split()
 LISTS = "depths walk_depths powers".split()
 DEFAULTS = {"lr": 0.1, "weight_decay": 0.1, "dropout": 0.1, "n_jobs": -1, "normalize_features": False}
-DEFAULTS |= dict.fromkeys(COUNTS, 10) | dict.fromkeys(LISTS, [2]) | {"save_checkpoints": True}
+DEFAULTS |= dict.fromkeys(COUNTS, 10) | {key: [2] for key in LISTS} | {"save_checkpoints": True}
 DEFAULTS |= {"dataset": "auto", "weight_decay_on": "all", "scheduler": "", "output_dir": "build/notebook"}
 PARAMETERS = "\n".join(f"{name} = {value!r}" for name, value in DEFAULTS.items())
 
