@@ -15,7 +15,7 @@ from deadgcn.experiments.tables import Tables
 from deadgcn.gcn.training import use_one_thread
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Study:
     """A data set with output folders and the settings that all of a notebook's runs share."""
 
@@ -33,6 +33,9 @@ class Study:
     def run(self, configs: Sequence[Config]) -> Tables:
         """:func:`deadgcn.run_grid` with the study's `n_jobs` and `scheduler`."""
         return run_grid(configs, self.n_jobs, scheduler=self.scheduler)
+
+    def __repr__(self) -> str:  # without folders: executed notebooks keep it
+        return f"Study of {self.dataset}"
 
     def _repr_markdown_(self) -> str:
         kind = ", a **synthetic** graph" if self.dataset == "SyntheticCora" else ""
