@@ -51,8 +51,8 @@ def test_killed_while_training_it_goes_on_and_ends_with_the_same_bytes(copy, und
     """In worker processes, which must not outlive their kernel; their number changes no number."""
     module = copy.root / "deadgcn" / "experiments" / "parallel.py"
     source = module.read_text()
-    assert "WORTH_A_PROCESS = 20_000" in source
-    module.write_text(source.replace("WORTH_A_PROCESS = 20_000", "WORTH_A_PROCESS = 1"))
+    assert "WORTH_A_PROCESS = 4_000" in source
+    module.write_text(source.replace("WORTH_A_PROCESS = 4_000", "WORTH_A_PROCESS = 1"))
     setting = SET.replace("n_jobs: 1", "n_jobs: 2")
     process = copy.start(STUDY, setting=setting)
     copy.wait_until(copy.runs, process)

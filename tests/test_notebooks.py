@@ -9,9 +9,10 @@ from pathlib import Path
 import nbformat
 import pandas as pd
 import pytest
+from ruamel.yaml import YAML
 
 from deadgcn.paper import execute
-from deadgcn.paper.parameters import load_settings, read_defaults
+from deadgcn.paper.parameters import read_defaults
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -26,6 +27,10 @@ each_notebook = pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: 
 
 def cells(notebook, kind="code"):
     return [cell for cell in nbformat.read(notebook, 4).cells if cell.cell_type == kind]
+
+
+def settings(path):
+    return YAML(typ="safe", pure=True).load(path)
 
 
 def nodes(notebook, kind):
@@ -57,8 +62,8 @@ def test_sources_hold_no_outputs_and_no_random_ids(notebook):
 @each_notebook
 def test_parameters_are_those_of_params_and_explained(notebook):
     defaults = read_defaults(notebook)
-    common = load_settings(ROOT / "params" / "common.yaml", "common").values
-    own = load_settings(ROOT / "params" / f"{notebook.stem}.yaml", notebook.stem).values
+    common = settings(ROOT / "params" / "common.yaml")
+    own = settings(ROOT / "params" / f"{notebook.stem}.yaml")
     assert defaults == {name: value for name, value in common.items() if name in defaults} | own
     (cell,) = [cell for cell in cells(notebook) if "parameters" in cell.metadata.get("tags", ())]
     assert all("  # " in line for line in cell.source.split("\n"))
@@ -67,7 +72,7 @@ def test_parameters_are_those_of_params_and_explained(notebook):
 def test_every_shared_parameter_is_known_to_some_notebook():
     known = {name for notebook in NOTEBOOKS for name in read_defaults(notebook)}
     for path in (ROOT / "params" / "common.yaml", *(ROOT / "params" / "profiles").glob("*.yaml")):
-        assert load_settings(path, path.name).values.keys() <= known
+        assert settings(path).keys() <= known
 
 
 @each_notebook

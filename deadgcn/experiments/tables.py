@@ -82,17 +82,21 @@ class Tables:
             text = getattr(self, name).to_csv(index=False, float_format="%.7g")
             write(Path(folder, f"{prefix}_{name}.csv.gz"), gzip.compress(text.encode(), mtime=0))
 
-    def save_checkpoints(self, folder: str | Path) -> None:
+    def save_checkpoints(self, folder: str | Path) -> list[Path]:
         """Write each run's best state as a ``.pth`` file, whose name ends with a digest of all settings.
 
-        Files hold tensors only, under the parameter names of ``torch_geometric.nn.GCN(..., jk="last")``.
+        Returns the paths in the order of ``runs``. Files hold tensors only, under the parameter names of
+        ``torch_geometric.nn.GCN(..., jk="last")``.
         """
+        paths = []
         for config, state in zip(self.configs, self.states, strict=True):
             label = re.sub(r"[^A-Za-z0-9.]+", "-", config.method).strip("-")
             digest = hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:8]
             name = f"{label}_{config.num_layers}-layers_seed-{config.seed}_{digest}.pth"
             torch.save(state, buffer := io.BytesIO())
             write(Path(folder, name), buffer.getvalue())
+            paths.append(Path(folder, name))
+        return paths
 
     def network(self, graph: Data, trained: bool = True, **run: Any) -> Network:
         """Rebuild the network of one run, in its best or its initial state, and apply it to the graph.

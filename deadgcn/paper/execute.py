@@ -2,13 +2,12 @@
 
     python -m deadgcn.paper.execute NOTEBOOK ... [-f FILE] [--set 'depths: [2, 4]'] [--output-dir DIR]
 
-Exit status: 0 if all notebooks ran, 1 if one failed, 2 for a refused parameter or data set, 130 for Ctrl-C.
+Exit status: 0 if all ran, 1 if one failed, 2 for a refused parameter, data set or file, 130 for Ctrl-C.
 """
 
 import argparse
 import functools
 import json
-import logging
 import os
 import shutil
 import signal
@@ -20,76 +19,64 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from deadgcn.paper import parameters
-from deadgcn.paper.outputs import STAGE, RunError, alone, check_tables, move, record, scrub
-from deadgcn.paper.parameters import ParameterError, Settings
+from filelock import FileLock
+
+from deadgcn.paper.outputs import STAGE, RunError, check_tables, move, record, scrub
+from deadgcn.paper.parameters import ParameterError, check, read_defaults
 
 REPORT = "09_report"  # its page is kept, not the executed notebook
 
 
-def plan(
-    notebooks: list[Path], files: list[Path], texts: list[str], output_dir: Path | None
-) -> tuple[Path, dict[Path, dict[str, Any]]]:
-    """Check all parameters; return the root of the outputs and what each notebook is given.
+def plan(notebooks: list[Path], files: list[Path], texts: list[str], place: Path | None) -> tuple[Path, dict]:
+    """Check all parameters; return the root of the outputs and the parameters of each notebook.
 
     Later settings win: params/common.yaml, params/<notebook>.yaml, `files` (`-f`), `texts` (`--set`).
     Raises ParameterError, or OSError for a file that cannot be read.
     """
     notebooks = [path.resolve() for path in notebooks]
     folder, root = notebooks[0].parents[:2]
-    defaults = {path: parameters.read_defaults(path) for path in {*notebooks, *folder.glob("*.ipynb")}}
-    told = [parameters.load_settings(path, f"-f {path}") for path in files]
-    told += [parameters.parse_settings(text, "--set") for text in texts]
-    changed = {name: value for layer in told for name, value in layer.values.items()}
-    if "output_dir" in changed:
+    defaults = {path: read_defaults(path) for path in {*notebooks, *folder.glob("*.ipynb")}}
+    known = {name: value for values in defaults.values() for name, value in values.items()}
+    told = {}
+    for path in files:
+        told |= check(f"-f {path}", path.read_text(encoding="utf-8", errors="replace"), known)
+    for text in texts:
+        told |= check("--set", text, known)
+    if "output_dir" in told:
         raise ParameterError("-f and --set cannot set output_dir; use --output-dir DIR")
-    common = _params(root, "common")
-    for layer in (common, *told):
-        parameters.check_names(layer, set().union(*defaults.values()))
-    digest = zlib.crc32(json.dumps(changed, sort_keys=True, default=str).encode())
-    place = root / (output_dir or f"build/run-{digest:08x}")
+    place = root / (place or f"build/run-{zlib.crc32(json.dumps(told, sort_keys=True).encode()):08x}")
     seen = os.path.relpath(place, root)  # parameters are relative to the project
     folders = {"output_dir": f"{seen}/{STAGE}", "input_dir": seen}
-    given = {}
+    common, given = _params(root, "common", known), {}
     for path in notebooks:
-        own = _params(root, path.stem)
-        parameters.check_names(own, defaults[path])
-        given[path] = parameters.check_values(defaults[path], [common, own, *told])
-        given[path] |= {name: folders[name] for name in folders if name in defaults[path].keys() - changed}
-    for path, values in given.items():
-        if "dataset" in defaults[path]:
-            values["dataset"] = resolve_dataset(values.get("dataset", defaults[path]["dataset"]))
+        values = defaults[path] | common | _params(root, path.stem, defaults[path]) | folders | told
+        given[path] = {name: values[name] for name in defaults[path]}
+    for values in given.values():
+        if "dataset" in values:
+            values["dataset"] = resolve_dataset(values["dataset"])
     return place, given
 
 
-def _params(root: Path, name: str) -> Settings:
+def _params(root: Path, name: str, known: dict[str, Any]) -> dict[str, Any]:
     path = root / "params" / f"{name}.yaml"
-    return parameters.load_settings(path, f"params/{name}.yaml") if path.exists() else Settings(name, {})
+    return check(f"params/{name}.yaml", path.read_text(encoding="utf-8"), known) if path.exists() else {}
 
 
 @functools.cache
 def resolve_dataset(asked: str) -> str:
     """The data set's name, "auto" resolved, after its files were fetched and checked; imports no torch."""
     command = [sys.executable, "-I", "-m", "deadgcn.data.graphs", asked]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        reason = done.stderr.strip().split("\n")[-1].removeprefix("error: ")
-        raise ParameterError(f"dataset {asked}: {reason}")
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:  # it has said why
+        raise ParameterError(f"the data set {asked} cannot be used")
     name = done.stdout.split()[0]
     if asked == "auto" and name != "Cora":
-        print(
-            f"Cora's files cannot be obtained: {name}, a generated twin, is used and named everywhere",
-            flush=True,
-        )
+        print(f"Cora's files cannot be obtained: {name}, a generated twin, is used and named everywhere")
     return name
 
 
 def run(notebook: Path, given: dict[str, Any], output_dir: Path) -> None:
-    """Execute a notebook in a fresh folder, then move its outputs to `output_dir`.
-
-    Raises RunError if the notebook did not run to its end. Then `output_dir` is unchanged, and what ran is in
-    build/failed.
-    """
+    """Execute a notebook, then move its outputs to `output_dir`. Raises RunError; then nothing was moved."""
     stage, dataset = output_dir / STAGE, given.get("dataset", "Cora")
     report = stage / "report" / ("" if dataset == "Cora" else dataset)
     executed = report / "notebooks" / notebook.name
@@ -101,8 +88,7 @@ def run(notebook: Path, given: dict[str, Any], output_dir: Path) -> None:
         if notebook.stem == REPORT:
             from deadgcn.paper.report import render  # nbconvert is slow to import
 
-            page = render(executed, "" if dataset == "Cora" else f" ({dataset})")
-            (report / "report.html").write_text(page, encoding="utf-8")
+            (report / "report.html").write_text(render(executed), encoding="utf-8")
             executed.unlink()
         record(stage, dataset, notebook.stem, given)
         move(stage, output_dir)
@@ -115,7 +101,6 @@ def _papermill(notebook: Path, given: dict[str, Any], executed: Path) -> None:
     from papermill.exceptions import PapermillException
     from traitlets.config import Config
 
-    logging.getLogger("papermill").setLevel(logging.ERROR)  # it warns of parameters that it fails to parse
     # Kernels that start side by side race for TCP ports; sockets in folders of their own cannot collide.
     with tempfile.TemporaryDirectory(prefix="kernel-") as own:
         sockets = {"transport": "ipc", "connection_file": f"{own}/kernel.json", "ip": f"{own}/socket"}
@@ -130,8 +115,7 @@ def _papermill(notebook: Path, given: dict[str, Any], executed: Path) -> None:
                 stderr_file=sys.stderr,  # progress bars and warnings
                 config=Config(KernelManager=sockets),
             )
-            outputs = [output for cell in done.cells for output in cell.get("outputs", ())]
-            if any(output.output_type == "error" for output in outputs):  # sys.exit(0): success to papermill
+            if any(cell.metadata.papermill.exception for cell in done.cells):  # sys.exit(0)
                 raise RuntimeError("the notebook called sys.exit")
         except (PapermillException, RuntimeError) as error:
             failed = notebook.parents[1] / "build" / "failed" / notebook.name
@@ -151,21 +135,18 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     try:
         place, given = plan(args.notebooks, args.files, args.texts, args.output_dir)
-    except (ParameterError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(f"outputs go to {place}", flush=True)
-    try:
-        with alone(place):
+        print(f"outputs go to {place}, once no other run writes there", flush=True)
+        place.mkdir(parents=True, exist_ok=True)
+        with FileLock(place / ".lock"):
             for notebook, values in given.items():
                 start = time.monotonic()
                 if "input_dir" in values:
                     check_tables(notebook.parents[1] / values["input_dir"])
                 run(notebook, values, place)
                 print(f"{notebook.stem:<16}{(time.monotonic() - start) / 60:.1f} min", flush=True)
-    except (RunError, OSError) as error:
+    except (ParameterError, RunError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return 1
+        return 1 if isinstance(error, RunError) else 2
     except KeyboardInterrupt:
         print("error: interrupted; the running notebook's outputs were discarded", file=sys.stderr)
         return 130

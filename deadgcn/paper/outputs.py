@@ -4,13 +4,9 @@ import hashlib
 import json
 import os
 import platform
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-
-from filelock import FileLock, Timeout
 
 STAGE = ".stage"  # below the outputs' root, so that a rename moves files into place
 PACKAGES = ("torch", "torch-geometric", "numpy", "scipy", "pandas", "matplotlib", "seaborn")
@@ -25,20 +21,14 @@ class RunError(RuntimeError):
 
 
 def scrub(path: Path) -> None:
-    """Remove from an executed notebook what differs between equal runs.
-
-    That is times, ids, standard error (progress bars, warnings), live controls and the name of the stage.
-    """
+    """Remove what differs between equal runs: times, ids, stderr (progress bars), live controls."""
     import nbformat  # slow to import, and a refused parameter needs none
 
     nb = nbformat.read(path, as_version=4)
-    nb.metadata.get("language_info", {}).pop("version", None)
-    for name in ("papermill", "widgets"):
-        nb.metadata.pop(name, None)
+    nb.metadata = {"kernelspec": nb.metadata.get("kernelspec", {})}
     for number, cell in enumerate(nb.cells):
         cell.id = f"cell-{number}"
-        for name in ("papermill", "execution"):
-            cell.metadata.pop(name, None)
+        cell.metadata = {"tags": cell.metadata.get("tags", [])}
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
             for output in cell.outputs:
@@ -48,25 +38,9 @@ def scrub(path: Path) -> None:
     path.write_text(text + "\n", encoding="utf-8")
 
 
-@contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Hold the lock of an outputs' root; wait for another command that writes there."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        print("another run writes to this folder; waiting for it to end", flush=True)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
-
-
 def move(stage: Path, target: Path) -> None:
-    """Move all files below `stage` to the same places below `target`, on the same disk."""
-    for path in sorted(path for path in stage.rglob("*") if path.is_file()):
+    """Move all files to the same places below `target`, on the same disk."""
+    for path in [path for path in stage.rglob("*") if path.is_file()]:
         place = target / path.relative_to(stage)
         place.parent.mkdir(parents=True, exist_ok=True)
         os.replace(path, place)
@@ -74,9 +48,9 @@ def move(stage: Path, target: Path) -> None:
 
 def record(stage: Path, dataset: str, notebook: str, settings: dict[str, Any]) -> None:
     """Write results/<dataset>/provenance/<notebook>.json: settings, machine, SHA-256 of each kept file."""
-    names = sorted(str(path.relative_to(stage)) for path in stage.rglob("*") if path.is_file())
-    files = {name: _sha256(stage / name) for name in names if not name.endswith(NOT_KEPT)}
-    settings = {name: value for name, value in settings.items() if name != "output_dir"}  # the stage
+    paths = [path for path in sorted(stage.rglob("*")) if path.is_file() and path.suffix not in NOT_KEPT]
+    files = {str(path.relative_to(stage)): _sha256(path) for path in paths}
+    settings = {name: value for name, value in settings.items() if name != "output_dir"}
     content = {"notebook": notebook, "settings": settings, "machine": machine(), "files": files}
     path = stage / "results" / dataset / "provenance" / f"{notebook}.json"
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,10 +1,10 @@
 """README's tables, written from the results: `python -m deadgcn.paper.readme`, or `make readme`."""
 
-import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
 
+import nbformat
 import pandas as pd
 
 from deadgcn.config import PROJECT
@@ -17,7 +17,7 @@ CELLS += [("dead_fraction", "ReLU"), ("dead_fraction", "ReLU + pruning")]
 
 def results(root: Path) -> str:
     """Test accuracy and dead fraction of the best models, mean ± standard deviation over runs."""
-    runs = pd.concat([pd.read_csv(root / "results" / graph / "pruning_runs.csv") for graph in GRAPHS])
+    runs = pd.concat(pd.read_csv(root / "results" / graph / "pruning_runs.csv") for graph in GRAPHS)
     groups = runs.query("num_layers in [10, 20, 30]").groupby(["dataset", "num_layers", "method"])
     cells = groups[["test_acc", "dead_fraction"]].agg(lambda each: f"{each.mean():.3f} ± {each.std():.3f}")
     rows = cells.unstack()[CELLS].loc[GRAPHS].reset_index()
@@ -27,27 +27,25 @@ def results(root: Path) -> str:
 
 def notebooks(root: Path) -> str:
     """One row per notebook: its question, and the minutes of its first run after those before it."""
-    minutes = pd.read_csv(root / "results" / "bench" / "minutes.csv").query("what == 'cold'")
-    minutes = minutes.groupby("notebook")["minutes"].median()
+    timed = pd.read_csv(root / "results" / "bench" / "minutes.csv").query("what == 'cold'")
+    minutes = timed.groupby("notebook")["minutes"].median().map("{:.1f}".format)
     rows = []
-    for path in sorted((root / "notebooks").glob("[0-9]*.ipynb")):
-        first = "".join(json.loads(path.read_text(encoding="utf-8"))["cells"][0]["source"])
-        question = re.search(r"\*\*Question\.\*\* (.*?\?)", first, flags=re.S)[1]
+    for path in sorted(root.glob("notebooks/[0-9]*.ipynb")):
+        opening = nbformat.read(path, as_version=4).cells[0].source
+        question = re.search(r"\*\*Question\.\*\* (.*?\?)", opening, flags=re.S)[1]
         executed = "report.html" if path.stem == "09_report" else f"notebooks/{path.name}"
         links = f"[{path.stem}](notebooks/{path.name}) ([executed](report/{executed}))"
-        rows.append([links, question, f"{minutes[path.stem]:.1f}" if path.stem in minutes else "–"])
+        rows.append([links, question, minutes.get(path.stem, "–")])
     return table(["notebook", "question", "minutes"], rows)
 
 
 def verdict(root: Path) -> str:
     """One row per claim: its status on each graph."""
-    tables = {
-        name: pd.read_csv(root / "results" / folder / "verdict.csv", index_col="claim")
-        for name, folder in VERDICTS.items()
-    }
-    claims = tables["Cora"]["statement"].items()
-    rows = [[key, text, *(each.loc[key, "status"] for each in tables.values())] for key, text in claims]
-    return table(["", "claim", *tables], rows)
+    paths = {name: root / "results" / folder / "verdict.csv" for name, folder in VERDICTS.items()}
+    verdicts = {name: pd.read_csv(path, index_col="claim") for name, path in paths.items()}
+    statuses = [each["status"] for each in verdicts.values()]
+    rows = pd.concat([verdicts["Cora"]["statement"], *statuses], axis=1)
+    return table(["", "claim", *verdicts], rows.itertuples())
 
 
 def table(head: Iterable, rows: Iterable[Iterable]) -> str:
@@ -57,16 +55,14 @@ def table(head: Iterable, rows: Iterable[Iterable]) -> str:
 
 
 def fill(text: str, blocks: dict[str, str]) -> str:
-    """Replace what stands between each block's markers. Raises ValueError unless they are there once.
-
-    >>> fill("<!-- a -->old<!-- /a -->", {"a": "new"}).split()
-    ['<!--', 'a', '-->', 'new', '<!--', '/a', '-->']
-    """
+    """Replace what stands between each block's markers. Raises ValueError unless they are there once."""
     for name, block in blocks.items():
-        pattern = rf"(<!-- {name} -->).*?(<!-- /{name} -->)"
-        text, count = re.subn(pattern, rf"\1\n{block}\n\2", text, flags=re.S)
+        markers = rf"(<!-- {name} -->).*?(<!-- /{name} -->)"
+        text, count = re.subn(markers, rf"\1\n{block}\n\2", text, flags=re.S)
         if count != 1:
-            raise ValueError(f"the text must hold <!-- {name} --> and then <!-- /{name} -->, once each")
+            raise ValueError(
+                f"<!-- {name} --> and <!-- /{name} --> must be there once, but are {count} times"
+            )
     return text
 
 
@@ -76,5 +72,5 @@ def render(text: str, root: Path = PROJECT) -> str:
 
 
 if __name__ == "__main__":
-    readme = PROJECT / "README.md"
-    readme.write_text(render(readme.read_text(encoding="utf-8")), encoding="utf-8")
+    README = PROJECT / "README.md"
+    README.write_text(render(README.read_text(encoding="utf-8")), encoding="utf-8")

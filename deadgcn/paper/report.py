@@ -1,7 +1,8 @@
-"""Render the executed report notebook as one self-contained HTML page.
+"""The executed report notebook as one self-contained HTML page.
 
-The notebook's Markdown is the report. `render` fills in numbers (`{{ name }}`), pictures and citations
-(`[@key]`, a key of references.csv). CSS counters number headings, figures, tables and equations.
+In its Markdown, `{{ name }}` is a number and `[@key]` a row of references.csv. The numbers are the output of
+the cell tagged `numbers`, a flat `application/json` mapping with the `dataset` and, relative to PROJECT, the folder
+`figures`. CSS counters number headings, figures, tables and equations.
 """
 
 import base64
@@ -21,28 +22,21 @@ REFERENCES = Path(__file__).with_name("references.csv")
 SOURCE = "Cora"  # the data set in the links of the notebook's source
 
 
-def render(path: Path, suffix: str = "") -> str:
+def render(path: Path) -> str:
     """Return the HTML page of an executed report notebook; it belongs in the folder above the notebook's.
 
-    The page's title is the first heading and `suffix`. Cells tagged `aside` are left out. The cell tagged
-    `numbers` outputs a flat `application/json` mapping; its `dataset` names the data set, its `figures` the
-    folder of the pictures, relative to PROJECT. Raises KeyError for an unknown number or source.
+    Cells tagged `aside` are left out. Raises KeyError for an unknown number or source.
     """
     cells = nbformat.read(path, as_version=4).cells
     (marked,) = [cell for cell in cells if "numbers" in cell.metadata.get("tags", ())]
     numbers = marked.outputs[0].data["application/json"]
+    numbers = {name: re.sub("^-", "−", str(number)) for name, number in numbers.items()}
     cells = [cell for cell in cells if "aside" not in cell.metadata.get("tags", ()) and cell is not marked]
     prose = [cell for cell in cells if cell.cell_type == "markdown"]
     cited = list(dict.fromkeys(re.findall(r"@(\w+)", "".join(cell.source for cell in prose))))
-
-    def number(mark: re.Match) -> str:
-        return re.sub("^-", "−", str(numbers[mark[1]]))
-
-    def citation(mark: re.Match) -> str:
-        return f"[{cited.index(mark[1]) + 1}](#ref-{mark[1]})"
-
     for cell in prose:
-        cell.source = re.sub(r"@(\w+)", citation, re.sub(r"\{\{ *([\w-]+) *\}\}", number, cell.source))
+        text = re.sub(r"@(\w+)", lambda mark: f"[{cited.index(mark[1]) + 1}](#ref-{mark[1]})", cell.source)
+        cell.source = re.sub(r"\{\{ *([\w-]+) *\}\}", lambda mark: numbers[mark[1]], text)
     sources = pd.read_csv(REFERENCES, index_col="key").loc[cited]
     form = '1. <span id="ref-{0.Index}"></span>{0.authors}. *{0.title}.* [{0.where}]({0.url}).'
     references = "\n".join(form.format(source) for source in sources.itertuples())
@@ -50,7 +44,7 @@ def render(path: Path, suffix: str = "") -> str:
     headings = re.findall(r"^(#+) +(.+?)\s*$", "\n".join(cell.source for cell in prose), flags=re.M)
     template = jinja2.Template(TEMPLATE.read_text(encoding="utf-8"), autoescape=True, trim_blocks=True)
     return template.render(
-        title=headings[0][1] + suffix,
+        title=f"{headings[0][1]} ({numbers['dataset']})",
         contents=headings[1:],
         cells=[cell for cell in cells if cell in prose or cell.get("outputs")] + prose[-1:],
         markdown=MarkdownWithMath(_Renderer(numbers, path)).render,

@@ -2,7 +2,6 @@
 
 import re
 import shlex
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -22,29 +21,24 @@ def test_the_tables_are_those_of_the_results():
     assert readme.render(TEXT) == TEXT, "README.md is stale: make readme"
 
 
-@pytest.mark.parametrize(
-    ("path", "column", "value"),
-    [
-        ("Cora/verdict.csv", "status", "unheard of"),
-        ("CiteSeer/pruning_runs.csv", "test_acc", 0.5),
-        ("bench/minutes.csv", "minutes", 77.0),
-    ],
-)
-def test_a_changed_result_changes_them(tmp_path, path, column, value):
-    used = ("verdict.csv", "pruning_runs.csv", "minutes.csv")
-    for file in (ROOT / "results").rglob("*.csv"):
-        if file.name in used:
-            copy = tmp_path / file.relative_to(ROOT)
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(file, copy)
-    shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks")
-    assert readme.render(TEXT, tmp_path) == TEXT
-    file = tmp_path / "results" / path
-    pd.read_csv(file).assign(**{column: value}).to_csv(file, index=False)
-    assert readme.render(TEXT, tmp_path) != TEXT
-    file.unlink()
-    with pytest.raises(FileNotFoundError):
-        readme.render(TEXT, tmp_path)
+CHANGES = {
+    "Cora/verdict": ("status", "?"),
+    "CiteSeer/pruning_runs": ("test_acc", 0.5),
+    "bench/minutes": ("minutes", 7),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_changed_result_changes_them(monkeypatch, name):
+    column, value = CHANGES[name]
+    read, before = pd.read_csv, readme.render(TEXT)
+
+    def changed(path, **options):
+        table = read(path, **options)
+        return table.assign(**{column: value}) if str(path).endswith(f"results/{name}.csv") else table
+
+    monkeypatch.setattr(readme.pd, "read_csv", changed)
+    assert readme.render(TEXT) != before
 
 
 def test_a_block_is_replaced_between_its_markers():
@@ -52,7 +46,7 @@ def test_a_block_is_replaced_between_its_markers():
     once = readme.fill(text, {"a": "new"})
     assert once == text.replace("old", "new") == readme.fill(once, {"a": "new"})
     for damaged in ("no markers", text + text, "<!-- /a -->\n<!-- a -->"):
-        with pytest.raises(ValueError, match="once each"):
+        with pytest.raises(ValueError, match="once"):
             readme.fill(damaged, {"a": "new"})
 
 
@@ -102,6 +96,4 @@ def test_the_example_runs():
     small = block.replace('dataset="CiteSeer"', 'dataset="KarateClub", epochs=3').replace(
         "range(10)", "range(2)"
     )
-    exec(
-        compile(small.replace("run_grid(configs)", "run_grid(configs, cache=None)"), "README.md", "exec"), {}
-    )
+    exec(small.replace("run_grid(configs)", "run_grid(configs, cache=None)"), {})

@@ -55,8 +55,8 @@ ILLEGAL = {
     "depth": ["[2]"],
     "output_dir": ["/tmp"],
 }
-BOMB = "a0: &a0 {x: 1}\n" + "".join(
-    f"a{i + 1}: &a{i + 1} {{<<: [{', '.join([f'*a{i}'] * 9)}]}}\n" for i in range(30)
+BOMB = "\n".join(
+    ["depths: &a0 [1]", *(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 30))]
 )
 UNREADABLE = ["depths: [2,4", "a: b: c", "lr: !!python/name:os.system", "lr: *nowhere", "{lr: 1, lr: 2}"]
 UNREADABLE += ["words", "[lr, 2]", "lr: 2024-13-01", "lr: !!int x", "lr: 1\n---\nlr: 2", "\0"]
@@ -79,7 +79,7 @@ def nothing_starts(monkeypatch):
 def refusal(capsys, *arguments):
     assert execute.main([*map(str, arguments)]) == 2
     shown = capsys.readouterr()
-    assert shown.out == "" and shown.err.startswith("error: ") and shown.err.count("\n") == 1
+    assert shown.out == "" and shown.err.startswith("error: ")
     assert len(shown.err) < 700
     return shown.err
 

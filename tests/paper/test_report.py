@@ -31,7 +31,7 @@ def rendered(tmp_path):
     """A function that renders a tiny notebook and returns the parsed page."""
     PIL.Image.new("P", (1000, 500)).save(tmp_path / "a.png")
 
-    def render(text=TEXT, folder="report", suffix="", **numbers):
+    def render(text=TEXT, folder="report", **numbers):
         values = NUMBERS | {"dataset": "Cora", "figures": str(tmp_path)} | numbers
         data = {"application/json": values}
         table = {"text/html": "<table id='T_t'><caption>Numbers.</caption></table>", "text/plain": "t"}
@@ -47,14 +47,14 @@ def rendered(tmp_path):
         path = tmp_path / folder / "notebooks" / "09_report.ipynb"
         path.parent.mkdir(parents=True, exist_ok=True)
         nbformat.write(new_notebook(cells=cells), path)
-        return BeautifulSoup(report.render(path, suffix), "html.parser")
+        return BeautifulSoup(report.render(path), "html.parser")
 
     return render
 
 
 def test_the_text_is_filled_in(rendered):
-    page = rendered(suffix=" (trial)")
-    assert page.title.string == "Do pages read well? (trial)" and page.h1.string == "Do pages read well?"
+    page = rendered()
+    assert page.title.string == "Do pages read well? (Cora)" and page.h1.string == "Do pages read well?"
     assert "It falls by −3 points [1; 2]" in page.main.text and "03 [2]." in page.main.text
     assert [item.span["id"] for item in page.select("#References ~ ol li")] == ["ref-twice", "ref-kipf"]
     assert [link["href"] for link in page.nav.select("a")] == ["#Abstract", "#References"]
