@@ -203,9 +203,10 @@ def test_05_trained_networks():
     # "half of the variance lies between the classes. At 128 layers less than a tenth does, most on one line"
     assert shares["classes"][5].between(0.4, 0.65).all() and shares["classes"][128].max() < 0.1
     assert shares["line"][128].min() > 0.5
-    # "at 30 layers, and in the middle of 128 layers, the nodes lie on a line"
+    # "at 30 layers most of the variance is along one line, in the middle of 128 layers the nodes lie on one"
     points = figure("projections").groupby(["num_layers", "layer", "method"])[["x", "y"]].std()
-    assert all((points["y"] / points["x"])[panel].max() < 0.15 for panel in ((30, 30), (128, 64)))
+    width = points["y"] / points["x"]
+    assert width[30, 30].max() < 0.5 and width[128, 64].max() < 0.15
     # "in some runs nearly all layers, in others hardly any"; "the same network, from before the first strip"
     where = "claim == 'C7' and reading == 'best model, as published' and quantity == 'dirichlet_energy'"
     share = 0.95 + read("smoothing_comparisons", "seed", where=where)["value"]  # equal layers count half
