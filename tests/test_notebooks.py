@@ -22,15 +22,12 @@ TABLES = """data_facts recipe recipe_gaps distribution table1 paired_difference 
 smoothing_comparisons verdict verdict_cells correlation power""".split()
 RUNS = {"depth": 2 * 3 * 2, "pruning": 4 * 3 * 2, "smoothing": 6 * 2, "recipe": 3 * 2}
 
+settings = YAML(typ="safe", pure=True).load
 each_notebook = pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
 
 
 def cells(notebook, kind="code"):
     return [cell for cell in nbformat.read(notebook, 4).cells if cell.cell_type == kind]
-
-
-def settings(path):
-    return YAML(typ="safe", pure=True).load(path)
 
 
 def nodes(notebook, kind):
@@ -62,8 +59,7 @@ def test_sources_hold_no_outputs_and_no_random_ids(notebook):
 @each_notebook
 def test_parameters_are_those_of_params_and_explained(notebook):
     defaults = read_defaults(notebook)
-    common = settings(ROOT / "params" / "common.yaml")
-    own = settings(ROOT / "params" / f"{notebook.stem}.yaml")
+    common, own = (settings(ROOT / "params" / f"{stem}.yaml") for stem in ("common", notebook.stem))
     assert defaults == {name: value for name, value in common.items() if name in defaults} | own
     (cell,) = [cell for cell in cells(notebook) if "parameters" in cell.metadata.get("tags", ())]
     assert all("  # " in line for line in cell.source.split("\n"))
@@ -123,8 +119,7 @@ def smoke(tmp_path_factory):
     profile = ROOT / "params" / "profiles" / "smoke.yaml"
     assert execute.main([*map(str, NOTEBOOKS), "-f", str(profile), "--output-dir", str(folder)]) == 0
     assert evidence() == before
-    (drawn,) = (folder / "figures").iterdir()
-    return folder, drawn.name
+    return folder, next((folder / "figures").iterdir()).name
 
 
 def test_smoke_all_figures_and_tables_are_there(smoke):
