@@ -6,6 +6,7 @@ CSS counters number headings, figures, tables and equations.
 """
 
 import base64
+import io
 import re
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import nbformat
 import pandas as pd
 from math_core import LatexToMathML
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+from PIL import Image
 
 from deadgcn.config import PROJECT
 
@@ -81,7 +83,10 @@ class _Renderer(IPythonRenderer):
         path = self.figures / Path(url).name
         if not path.is_file():
             return f'<em id="{path.stem}">This run made no such figure.</em>'
-        source = f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
+        picture, small = Image.open(path).convert("RGB"), io.BytesIO()
+        picture.thumbnail((800, 2000))  # pixels: the text column's width
+        picture.quantize(32, kmeans=1).save(small, "PNG", optimize=True)
+        source = f"data:image/png;base64,{base64.b64encode(small.getvalue()).decode()}"
         return f"<img{self.render_attrs({'id': path.stem, 'src': source, 'alt': text})}>"
 
     def paragraph(self, text: str) -> str:
