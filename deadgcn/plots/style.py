@@ -95,7 +95,7 @@ def to_png(fig: plt.Figure, dpi: int) -> bytes:
 
 
 def publish(fig: plt.Figure, name: str, data: pd.DataFrame, alt: str, folder: str | Path) -> None:
-    """Save a figure as `<name>.png` and its numbers as `<name>.csv`, show it in the notebook and close it.
+    """Save a figure as `<name>.png` and its numbers, to six digits, as `<name>.csv`; show it and close it.
 
     `alt` says what the figure shows, for readers who do not see it. The folder is made if need be.
     """
