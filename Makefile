@@ -3,9 +3,7 @@
 
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
-.DELETE_ON_ERROR:
 .NOTPARALLEL:
-.DEFAULT_GOAL := help
 
 DATASET = auto
 NOTEBOOKS = $(sort $(wildcard notebooks/[0-9]*.ipynb))

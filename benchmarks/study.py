@@ -8,7 +8,6 @@ import resource
 import shutil
 import subprocess
 import sys
-import sysconfig
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -55,13 +54,13 @@ def _copy(project: Path, copy: Path) -> Path:
         shutil.copy(path, copy)
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(copy / ".venv")], check=True)
     (site,) = (copy / ".venv").glob("lib/python*/site-packages")
-    (site / "copy.pth").write_text(f"{copy}\n{sysconfig.get_path('purelib')}\n", encoding="utf-8")
+    (site / "copy.pth").write_text(f"{copy}\n{Path(pd.__file__).parents[1]}\n", encoding="utf-8")
     return copy / ".venv" / "bin" / "python"
 
 
 def _execute(python: Path, copy: Path, options: Sequence[str]) -> str:
     notebooks = [str(path) for path in sorted((copy / "notebooks").glob("[0-9]*.ipynb"))]
-    command = ["-I", "-m", "deadgcn.paper.execute", *notebooks, "--output-dir", ".", "--force", *options]
+    command = ["-I", "-m", "deadgcn.paper.execute", *notebooks, "--output-dir", ".", *options]
     done = subprocess.run([str(python), *command], cwd=copy, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"the study ended with exit status {done.returncode}: {done.stderr[-2000:]}")

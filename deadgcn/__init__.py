@@ -18,17 +18,19 @@ _NAMES = {
     "gcn.model": "GCN",
     "gcn.neurons": "dead_mask dead_fraction zero_fraction",
     "gcn.stripping": "stripping_mask strip_dead_neurons_",
-    "gcn.smoothing": "all_measures dirichlet_energy distance_to_mean frobenius_norm normalized_dirichlet_energy "
-    "rayleigh_quotient distance_to_limit relative_distance_to_mean mean_average_distance stable_rank "
-    "effective_rank rank_one_distance",
+    "gcn.smoothing": """all_measures dirichlet_energy distance_to_mean frobenius_norm mean_average_distance
+        normalized_dirichlet_energy rayleigh_quotient distance_to_limit relative_distance_to_mean
+        stable_rank effective_rank rank_one_distance""",
     "gcn.training": "train",
     "experiments.grid": "METHODS grid run_grid",
     "experiments.tables": "Tables load_checkpoint",
     "experiments.study": "open_study",
     "experiments.pyg_reference": "run_reference",
-    "stats.estimates": "summarize paired_difference probability_of_improvement share_above rank_correlation interval",
+    "stats.estimates": """summarize paired_difference probability_of_improvement share_above
+        rank_correlation interval""",
     "stats.claims": "MARGIN FACTOR core_comparisons very_deep_comparisons judge verdict power",
-    "plots.style": "set_style METHOD_STYLES METHOD_COLORS OTHER_COLORS depth_colors axis_label share_legend publish",
+    "plots.style": """set_style METHOD_STYLES METHOD_COLORS OTHER_COLORS depth_colors axis_label
+        share_legend publish""",
     "plots.curves": "plot_vs_num_layers plot_vs_layer plot_training_curves",
     "plots.forest": "plot_forest ANSWER_COLORS ANSWER_MARKERS",
     "plots.activations": "bin_nodes plot_activations project plot_projection draw_layer explore",

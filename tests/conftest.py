@@ -1,8 +1,15 @@
+import re
+
 import pytest
 import torch
 
 from deadgcn.data import graphs as data
 from deadgcn.data.graphs import DataUnavailableError, load_graph, normalized_adjacency
+
+
+def pytest_make_parametrize_id(config, val, argname):
+    """Settings name their test; functions without their addresses, which differ between workers."""
+    return re.sub(r" at 0x\w+", "", str(val)) if isinstance(val, dict) else None
 
 
 @pytest.fixture(autouse=True)

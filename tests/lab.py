@@ -43,6 +43,7 @@ class Lab:
     def __init__(self, folder, browser):
         self.copy, self.browser, self.log = Checkout(folder), browser, folder / "lab.txt"
         self.notebooks = self.copy.root / "notebooks"
+        (self.copy.root / ".venv" / "share").unlink(missing_ok=True)  # a link to the real one
         for part, left in {"share": "runtime", "etc": "lab"}.items():  # without a developer's own settings
             source, target = (Path(root, part, "jupyter") for root in (sys.prefix, self.copy.root / ".venv"))
             shutil.copytree(source, target, ignore=shutil.ignore_patterns(left))
@@ -125,7 +126,7 @@ def choose(page, menu, item):
     page.locator(".lm-Menu-itemLabel", has_text=re.compile(f"^{item}$")).click()
 
 
-def run_all(page, seconds=180):
+def run_all(page, seconds=400):
     """Run all cells, wait until the last has ended, and save."""
     choose(page, "Run", "Run All Cells")
     prompts = page.locator(".jp-CodeCell .jp-InputPrompt")

@@ -164,13 +164,14 @@ def _obtain(path: Path, shared: Path, expected: str) -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Obtain and check one data set, and print where it is."""
+    """Obtain and check one data set, and print where it is; exit status 2 for an unknown name."""
     parser = argparse.ArgumentParser(prog="python -m deadgcn.data.graphs", description=main.__doc__)
     parser.add_argument("name", help=f"auto, {', '.join(DATASETS)}, or a data set of PyTorch Geometric")
     try:
         name = resolve_dataset(parser.parse_args(argv).name)
     except (DataError, ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2 if isinstance(error, ValueError) else 1)
     print(f"{name} is ready. Its files, if it needs any, are in {PROJECT / 'data' / name}.")
 
 

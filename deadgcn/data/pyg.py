@@ -56,15 +56,15 @@ def ensure(name: str, root: Path) -> None:
         return
     if (folder / RECORD).is_file():
         _check(folder)
-    elif folder.exists():  # put there by the user
-        _construct(name, folder)
-        _record(folder)
-    else:
-        root.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=root, prefix=".part-") as part:
-            fresh = Path(part, name)
-            _construct(name, fresh)
-            _record(fresh)
+        return
+    root.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=root, prefix=".part-") as part:
+        # A folder that is there was put there by the user.
+        fresh = folder if folder.exists() else Path(part, name)
+        _construct(name, fresh)
+        lines = [f"{sha256}  {file}\n" for file, sha256 in _checksums(fresh).items()]
+        (fresh / RECORD).write_text("".join(lines), encoding="utf-8")
+        if fresh != folder:
             os.rename(fresh, folder)
 
 
@@ -149,17 +149,12 @@ def _checksums(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def _record(folder: Path) -> None:
-    lines = [f"{sha256}  {name}\n" for name, sha256 in _checksums(folder).items()]
-    (folder / RECORD).write_text("".join(lines), encoding="utf-8")
-
-
 def _check(folder: Path) -> None:
     expected, found = read_checksums(folder / RECORD), _checksums(folder)
     for name in sorted(expected | found):
         if expected.get(name) != found.get(name):
+            was, now = (sums.get(name, "(no file)") for sums in (expected, found))
             raise DataError(
-                f"{folder / name} has changed since its first use, and nothing was opened: expected SHA-256 "
-                f"{expected.get(name, '(no file)')}, found {found.get(name, '(no file)')}; "
+                f"{folder / name} has changed since its first use: expected SHA-256 {was}, found {now}; "
                 f"delete {folder} and run again."
             )

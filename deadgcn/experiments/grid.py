@@ -2,7 +2,6 @@
 
 import itertools
 import json
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -15,11 +14,7 @@ from deadgcn.experiments.parallel import SOURCES, check_runs, run_chunks
 from deadgcn.experiments.tables import Tables
 from deadgcn.gcn.training import resolve_device, train
 
-METHODS = {
-    "ReLU": {},
-    "ReLU + pruning": {"strip": True},
-    "LeakyReLU": {"act": "leaky_relu"},
-}
+METHODS = {"ReLU": {}, "ReLU + pruning": {"strip": True}, "LeakyReLU": {"act": "leaky_relu"}}
 # Seeds 0-4, 5-9, ... run side by side. On a processor more are no faster and leave cores idle at the end. A
 # GPU wants many; how many is unmeasured, and 128 layers of 100 runs need 5 GB.
 SEEDS_PER_CHUNK = {"cpu": 5, "cuda": 100}
@@ -28,13 +23,9 @@ SEEDS_PER_CHUNK = {"cpu": 5, "cuda": 100}
 def grid(methods: Iterable[str] | Mapping[str, Mapping[str, Any]], **axes: Any) -> list[Config]:
     """Return one config per combination of methods and axes, in that order.
 
-    Args:
-        methods: names in :data:`METHODS`, or a mapping from labels of your own to the settings of each arm
-            (``{"ReLU + half": {"strip": True, "amount": 0.5}}``).
-        axes: fields of :class:`Config`; a list, range or array gives one config per entry.
-
-    Raises:
-        ValueError: an unknown method, an empty axis, or a combination that occurs twice.
+    Methods are names in :data:`METHODS`, or a mapping from labels of your own to settings
+    (``{"ReLU + half": {"strip": True, "amount": 0.5}}``); axes are fields of :class:`Config` with one value
+    or several. Raises ``ValueError`` for an unknown method or an empty axis.
 
     >>> [(c.method, c.num_layers, c.seed) for c in grid(["ReLU"], num_layers=[0, 5], seed=range(2))]
     [('ReLU', 0, 0), ('ReLU', 0, 1), ('ReLU', 5, 0), ('ReLU', 5, 1)]
@@ -44,16 +35,14 @@ def grid(methods: Iterable[str] | Mapping[str, Mapping[str, Any]], **axes: Any) 
         if unknown := [name for name in methods if name not in METHODS]:
             raise ValueError(f"method must be one of {list(METHODS)}, but {unknown[0]!r} was passed")
         methods = {name: METHODS[name] for name in methods}
-    values = {name: _as_list(value) for name, value in axes.items()}
-    for name, entries in {"methods": methods, **values}.items():
-        if len(entries) == 0:
-            raise ValueError(f"{name} must have at least one entry, but an empty one was passed")
+    points = itertools.product(methods, *map(_as_list, axes.values()))
     configs = [
-        Config(method=label, **{**dict(zip(values, point, strict=True)), **settings})
-        for label, settings in methods.items()
-        for point in itertools.product(*values.values())
+        Config(method=m, **{**dict(zip(axes, point, strict=True)), **methods[m]}) for m, *point in points
     ]
-    _refuse_duplicates(configs)
+    if not configs:
+        raise ValueError(
+            f"methods and axes must have at least one entry each, but {methods}, {axes} was passed"
+        )
     return configs
 
 
@@ -67,48 +56,29 @@ def run_grid(
     """Train every config that is not in the cache and return the tables of all, in the configs' order.
 
     Args:
-        configs: from :func:`grid`, or a list of your own.
+        configs: from :func:`grid`, or a list of your own; no run may occur twice.
         n_jobs: number of worker processes of one thread each; -1 is one per core. Unused on CUDA.
-        cache: folder for finished runs (relative to the project), or None. A run is identified by its
-            settings, torch's version, the kind of device and the text of ``config.py``, ``data/`` and
-            ``gcn/``. A run whose ``act`` is a function is trained anew each time.
+        cache: folder for finished runs (relative to the project), or None. A run is trained again if torch,
+            the kind of device, ``config.py``, ``data/`` or ``gcn/`` changed, or if ``act`` is a function.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
-        scheduler: address of a Dask scheduler, such as ``"tcp://host:8786"``, whose workers then train. They
-            need the same sources and raw data files of their own.
+        scheduler: address of a Dask scheduler whose workers then train (see ``docs/cluster.md``).
 
-    Raises:
-        ValueError: settings that cannot be trained.
-        ConnectionError: no Dask scheduler, or one without workers.
-        ImportError: `scheduler` without ``deadgcn[cluster]``.
+    Raises ``ValueError`` for what cannot be trained, and ``OSError`` if there is no scheduler or no worker.
     """
-    configs = list(configs)
-    _refuse_duplicates(configs)
-    check_runs(configs, n_jobs, scheduler)
+    check_runs(configs, n_jobs)
     kind = resolve_device(device).type
     runs = [config.model_copy(update={"method": "-"}) for config in configs]  # a label changes no number
     chunks: dict[tuple, list[Config]] = {}
     for run in dict.fromkeys(runs):
         settings = run.model_copy(update={"seed": 0})  # functions are compared by identity
         chunks.setdefault((settings, run.seed // SEEDS_PER_CHUNK[kind]), []).append(run)
-    keys = {run: _key(run, kind) for run in runs}
-    work, n_jobs = partial(train, device=kind), 1 if kind == "cuda" else n_jobs
-    results = run_chunks(work, list(chunks.values()), keys, n_jobs, cache, scheduler)
-    return Tables.from_results(configs, [results[run] for run in runs])
-
-
-def _key(run: Config, kind: str) -> str | None:
-    """What the cache knows a run by, or None if its results cannot be cached."""
-    if callable(run.act):  # no text tells it from every other function
-        return None
     made_by = {"torch": torch.__version__, "device": kind, "sources": SOURCES}
-    return json.dumps(run.model_dump(mode="json", exclude={"method"}) | made_by)
+    cacheable = [run for run in runs if not callable(run.act)]  # no text tells a function from all others
+    keys = {c: json.dumps(c.model_dump(mode="json", exclude={"method"}) | made_by) for c in cacheable}
+    jobs = 1 if kind == "cuda" else n_jobs
+    results = run_chunks(partial(train, device=kind), list(chunks.values()), keys, jobs, cache, scheduler)
+    return Tables.from_results(configs, [results[run] for run in runs])
 
 
 def _as_list(value: Any) -> list:
     return list(value) if isinstance(value, Iterable) and not isinstance(value, str) else [value]
-
-
-def _refuse_duplicates(configs: Sequence[Config]) -> None:
-    if twice := [config for config, count in Counter(configs).items() if count > 1]:
-        run = f"{twice[0].method!r} with num_layers={twice[0].num_layers} and seed={twice[0].seed}"
-        raise ValueError(f"every run must occur once, but {run} was passed twice")

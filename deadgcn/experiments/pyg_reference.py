@@ -1,20 +1,17 @@
 """PyTorch Geometric's own two-layer GCN, trained by the same recipe as ours: an independent check.
 
 Its second convolution gives the class scores (Kipf & Welling 2017, arXiv 1609.02907). Ours has an activation
-and dropout after every convolution, and a linear head. With `head`, PyTorch Geometric's network has them too,
-which tells differences of architecture from those of implementation.
+and dropout after every convolution, and a linear head; with `head`, PyTorch Geometric's network has them too.
 """
 
 import hashlib
-import json
 import math
 from collections.abc import Sequence
-from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
 import torch
+import torch_geometric
 from torch import Tensor
 from torch.nn import functional as F
 from torch_geometric.data import Data
@@ -24,12 +21,11 @@ from torch_geometric.transforms import NormalizeFeatures
 from deadgcn.config import Config
 from deadgcn.data.graphs import load_graph
 from deadgcn.experiments.parallel import SOURCES, check_runs, run_chunks
-from deadgcn.experiments.tables import EPOCH_TYPES
+from deadgcn.experiments.tables import EPOCH_TYPES, KEY_COLUMNS
 from deadgcn.gcn.training import use_one_thread
 
 METHODS = {False: "PyG, two convolutions", True: "PyG, with our head"}
-OWN_SOURCE = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
-IGNORED = {"method", "num_layers", "act", "negative_slope"}
+SOURCE = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
 
 
 def run_reference(
@@ -37,50 +33,44 @@ def run_reference(
 ) -> pd.DataFrame:
     """Train PyTorch Geometric's GCN for each config and return a table like ``Tables.runs``.
 
-    Args:
-        configs: from :func:`deadgcn.grid`; depth, activation and stripping are ignored.
-        head: whether the network has our linear head.
-        n_jobs, cache: as for :func:`deadgcn.run_grid`.
+    Depth, activation and stripping are ignored. `n_jobs` and `cache` are as for :func:`deadgcn.run_grid`.
     """
+
+    def work(chunk: Sequence[Config]) -> list[dict]:
+        return [train_reference(config, load_graph(config.dataset), head) for config in chunk]
+
     check_runs(configs, n_jobs)
-    keys = {config: _key(config, head) for config in configs}
-    work, chunks = partial(_train_each, head=head), [[config] for config in keys]
-    rows = run_chunks(work, chunks, keys, n_jobs, cache)
-    method = {"method": METHODS[head], "num_layers": 2}
-    runs = [{"dataset": c.dataset, **method, "seed": c.seed, **rows[c]} for c in configs]
-    return pd.DataFrame(runs).astype(EPOCH_TYPES)
+    made_by = head, torch.__version__, torch_geometric.__version__, SOURCES, SOURCE
+    keys = {config: f"{config.model_dump_json()} {made_by}" for config in configs}
+    rows = run_chunks(work, [[config] for config in configs], keys, n_jobs, cache)
+    settings = pd.DataFrame([(c.dataset, METHODS[head], 2, c.seed) for c in configs], columns=KEY_COLUMNS)
+    return settings.join(pd.DataFrame([rows[config] for config in configs])).astype(EPOCH_TYPES)
 
 
 def train_reference(config: Config, graph: Data, head: bool = False) -> dict[str, float | None]:
-    """Train one network from the config's seed and return its numbers, named as in ``Tables.runs``.
-
-    ``test_acc``, ``val_acc`` and ``best_epoch`` are those of the model that was best on validation (ties:
-    earliest), with ``_last`` those of the last. A run that diverges is not trained further.
-    """
+    """Train one network from the config's seed and return its numbers, named as in ``Tables.runs``."""
     use_one_thread()
     graph = NormalizeFeatures()(graph) if config.normalize_features else graph
-    x, train = graph.x.to_sparse(), graph.train_mask
-    best = {"best_epoch": None, "diverged_epoch": None, "test_acc": math.nan, "val_acc": math.nan}
-    best_val = -1.0
+    x, train, accs = graph.x.to_sparse(), graph.train_mask, []
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         model = build_reference(config, graph, head)
         optimizer = _optimizer(model, config)
-        for epoch in range(config.epochs):
+        for _ in range(config.epochs):
             model.train()
             optimizer.zero_grad()
-            logits = model(_sparse_dropout(x, config.input_dropout), graph.edge_index)
-            loss = F.cross_entropy(logits[train], graph.y[train])
-            loss.backward()
+            dropped = x.clone()
+            F.dropout(dropped.values(), config.input_dropout, inplace=True)
+            logits = model(dropped, graph.edge_index)
+            F.cross_entropy(logits[train], graph.y[train]).backward()
             optimizer.step()
-            last = _evaluate(model, x, graph)
-            if not (loss.isfinite() and math.isfinite(last["val_acc"])):
-                best["diverged_epoch"], last = epoch, dict.fromkeys(last, math.nan)
-                break
-            if config.counts(epoch) and last["val_acc"] > best_val:
-                best_val = last["val_acc"]
-                best |= {"best_epoch": epoch, **last}
-    return {**best, **{f"{name}_last": value for name, value in last.items()}}
+            accs.append(_evaluate(model, x, graph))
+    diverged = [epoch for epoch, acc in enumerate(accs) if math.isnan(acc["val_acc"])]
+    counted = [epoch for epoch in range(config.epochs) if config.counts(epoch) and epoch not in diverged]
+    best = max(counted, key=lambda epoch: accs[epoch]["val_acc"], default=None)  # of equal ones the earliest
+    run = {"best_epoch": best, "diverged_epoch": diverged[0] if diverged else None}
+    run |= accs[-1 if best is None else best]
+    return run | {f"{name}_last": value for name, value in accs[-1].items()}
 
 
 def build_reference(config: Config, graph: Data, head: bool = False) -> GCN:
@@ -91,22 +81,6 @@ def build_reference(config: Config, graph: Data, head: bool = False) -> GCN:
         torch.nn.init.kaiming_uniform_(model.lin.weight, nonlinearity="relu")
         torch.nn.init.zeros_(model.lin.bias)
     return model
-
-
-def _train_each(configs: Sequence[Config], head: bool) -> list[dict]:
-    return [train_reference(config, load_graph(config.dataset), head) for config in configs]
-
-
-def _key(config: Config, head: bool) -> str:
-    settings = config.model_dump(mode="json", exclude=IGNORED)
-    packages = {name: version(name) for name in ("torch", "torch-geometric")}
-    return json.dumps({**settings, **packages, "head": head, "sources": [SOURCES, OWN_SOURCE]})
-
-
-def _sparse_dropout(x: Tensor, p: float) -> Tensor:
-    """Dropout on the non-zeros of sparse features; a zero stays zero either way."""
-    values = F.dropout(x.values(), p)
-    return torch.sparse_coo_tensor(x.indices(), values, x.shape, is_coalesced=True, check_invariants=False)
 
 
 def _optimizer(model: GCN, config: Config) -> torch.optim.Adam:
@@ -120,6 +94,6 @@ def _optimizer(model: GCN, config: Config) -> torch.optim.Adam:
 def _evaluate(model: GCN, x: Tensor, graph: Data) -> dict[str, float]:
     logits = model.eval()(x, graph.edge_index)
     correct = (logits.argmax(-1) == graph.y).double()
-    if not logits.isfinite().all():  # no answers to count
-        correct = correct.fill_(math.nan)
+    if not logits.isfinite().all():
+        correct.fill_(math.nan)
     return {f"{part}_acc": correct[graph[f"{part}_mask"]].mean().item() for part in ("test", "val")}

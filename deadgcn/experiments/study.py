@@ -15,7 +15,7 @@ from deadgcn.experiments.tables import Tables
 from deadgcn.gcn.training import use_one_thread
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Study:
     """A data set with output folders and the settings that all of a notebook's runs share."""
 
@@ -27,45 +27,41 @@ class Study:
     num_classes: int
     majority: float  # accuracy of always answering the largest class of the test nodes
     val_majority: float  # the same for the validation nodes
-    n_jobs: int = -1
-    scheduler: str = ""
+    n_jobs: int
+    scheduler: str
 
     def run(self, configs: Sequence[Config]) -> Tables:
         """:func:`deadgcn.run_grid` with the study's `n_jobs` and `scheduler`."""
         return run_grid(configs, self.n_jobs, scheduler=self.scheduler)
 
+    def __repr__(self) -> str:  # without folders: executed notebooks keep it
+        return f"Study of {self.dataset}"
+
     def _repr_markdown_(self) -> str:
         kind = ", a **synthetic** graph" if self.dataset == "SyntheticCora" else ""
-        return (
-            f"**{self.dataset}**{kind}: {self.graph.num_nodes:,} nodes, {self.graph.num_edges // 2:,} edges, "
-            f"{self.graph.num_features:,} features, {self.num_classes} classes; "
-            f"majority class {self.majority:.1%} of the test nodes."
+        sizes = (
+            f"{self.graph.num_nodes:,} nodes, {self.graph.num_edges // 2:,} edges, {self.num_classes} classes"
         )
+        return f"**{self.dataset}**{kind}: {sizes}; majority class {self.majority:.1%} of the test nodes."
 
 
 def open_study(
     dataset: str,
-    output_dir: str | Path,
+    output_dir: str,
     n_jobs: int = -1,
     scheduler: str = "",
     dropout: float = 0.0,
     **settings: Any,
 ) -> Study:
-    """Load a data set and create the folders ``output_dir/{figures,results}/<dataset>``.
+    """Load a data set and create the folders ``output_dir/{figures,results}/<dataset>`` in the project.
 
-    Args:
-        dataset: a name that :func:`deadgcn.load_graph` knows, or ``"auto"``: Cora, or its synthetic twin if
-            Cora's files cannot be obtained.
-        output_dir: relative to the project.
-        n_jobs, scheduler: as for :func:`deadgcn.run_grid`.
-        dropout: on the features and after each activation.
-        settings: other fields of :class:`Config` that all runs share.
-
+    ``"auto"`` is Cora, or its synthetic twin if Cora's files cannot be obtained. `dropout` acts on the
+    features and after each activation; `settings` are other fields of :class:`Config` that all runs share.
     Raises ``ValueError`` for an unknown data set or setting, or a value out of range.
     """
     dataset = resolve_dataset(dataset)
     shared = {"dataset": dataset, "dropout": dropout, "input_dropout": dropout, **settings}
-    check_runs([Config(**shared)], n_jobs, scheduler)
+    check_runs([Config(**shared)], n_jobs)
     use_one_thread()  # so that what a notebook computes itself is rounded as in training
     graph = load_graph(dataset)
     folders = [PROJECT / output_dir / kind / dataset for kind in ("figures", "results")]

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
@@ -28,7 +27,7 @@ EPOCH_TYPES = {"best_epoch": "Int64", "diverged_epoch": "Int64"}  # whole number
 
 
 class Network(NamedTuple):
-    """One run's network and what it computes on a graph, without dropout and without gradients."""
+    """One run's network and what it computes on a graph, without dropout."""
 
     model: GCN  # of this one run
     x: Tensor  # [N, F], as the network sees it
@@ -41,35 +40,34 @@ class Network(NamedTuple):
 class Tables:
     """Tidy tables of many runs; the key columns come first and are named as :class:`Config`'s fields.
 
-    Attributes:
-        runs: one row per run: ``best_epoch``, ``diverged_epoch`` (missing if the run never diverged), and
-            ``test_acc``, ``val_acc``, ``dead_fraction`` and ``zero_fraction`` of the model that was best on
-            validation; with ``_last`` those of the last model.
-        epochs: one row per run and epoch (from 0): ``train_loss``, ``val_acc``, ``dead_fraction``,
-            ``num_stripped``.
-        layers: one row per run, stage (``init``, ``best``, ``last``) and layer (from 1): the measures in
-            :data:`deadgcn.gcn.records.LAYER_COLUMNS`.
-        configs: the runs' settings, in the order of ``runs``.
-        states: the runs' best parameters, under PyTorch Geometric's names.
+    In ``runs``, ``test_acc`` and its like are those of the model that was best on validation, with ``_last``
+    those of the last model; ``diverged_epoch`` is missing if the run never diverged.
     """
 
-    runs: pd.DataFrame
-    epochs: pd.DataFrame
-    layers: pd.DataFrame
-    configs: list[Config] = field(repr=False)
-    states: list[dict[str, Tensor]] = field(repr=False)
+    runs: pd.DataFrame  # a row per run
+    epochs: pd.DataFrame  # a row per run and epoch (from 0)
+    layers: pd.DataFrame  # a row per run, stage (init, best, last) and layer (from 1)
+    configs: list[Config] = field(repr=False)  # in the order of `runs`
+    states: list[dict[str, Tensor]] = field(repr=False)  # best parameters; NaN if a run diverged at once
 
     @classmethod
     def from_results(cls, configs: Sequence[Config], results: Sequence[dict]) -> "Tables":
-        """Build the tables from what :func:`deadgcn.gcn.training.train` returned for each config."""
+        """Build the tables from what :func:`deadgcn.train` returned for each config."""
         varied = [n for n in Config.model_fields if len({getattr(c, n) for c in configs}) > 1]
-        columns = dict.fromkeys([*KEY_COLUMNS, *(name for name in varied if name not in IMPLIED_BY_METHOD)])
-        keys = [{name: getattr(config, name) for name in columns} for config in configs]
-        pairs = list(zip(keys, results, strict=True))
+        columns = dict.fromkeys(name for name in (*KEY_COLUMNS, *varied) if name not in IMPLIED_BY_METHOD)
+        runs, epochs, layers = [], [], []
+        for config, result in zip(configs, results, strict=True):
+            key = {name: getattr(config, name) for name in columns}
+            runs.append(key | result["run"])
+            epochs.append(pd.DataFrame({**key, "epoch": range(config.epochs), **result["epochs"]}))
+            for stage in ("init", "best", "last"):
+                measures = {name: values for (s, name), values in result["layers"].items() if s == stage}
+                numbers = range(1, config.num_layers + 1)
+                layers.append(pd.DataFrame({**key, "stage": stage, "layer": numbers, **measures}))
         return cls(
-            pd.DataFrame([key | result["run"] for key, result in pairs]).astype(EPOCH_TYPES),
-            pd.concat([_epoch_rows(key, result["epochs"]) for key, result in pairs], ignore_index=True),
-            pd.concat([_layer_rows(key, result["layers"]) for key, result in pairs], ignore_index=True),
+            pd.DataFrame(runs).astype(EPOCH_TYPES),
+            pd.concat(epochs, ignore_index=True),
+            pd.concat(layers, ignore_index=True),
             list(configs),
             [result["best_state"] for result in results],
         )
@@ -79,43 +77,38 @@ class Tables:
 
         The compressed tables, which have many rows, hold seven digits. The same runs give the same bytes.
         """
-        if not re.fullmatch(r"[A-Za-z0-9_-]+", prefix):
-            raise ValueError(f"prefix must be made of letters, digits, - and _, but {prefix!r} was passed")
-        runs = self.runs.to_csv(index=False, lineterminator="\n")
-        write(Path(folder, f"{prefix}_runs.csv"), runs.encode())
+        write(Path(folder, f"{prefix}_runs.csv"), self.runs.to_csv(index=False).encode())
         for name in ("epochs", "layers"):
-            text = getattr(self, name).to_csv(index=False, lineterminator="\n", float_format="%.7g")
+            text = getattr(self, name).to_csv(index=False, float_format="%.7g")
             write(Path(folder, f"{prefix}_{name}.csv.gz"), gzip.compress(text.encode(), mtime=0))
 
     def save_checkpoints(self, folder: str | Path) -> list[Path]:
-        """Write each run's best state as a ``.pth`` file and return the paths, in the order of ``runs``.
+        """Write each run's best state as a ``.pth`` file, whose name ends with a digest of all settings.
 
-        A run that diverged at once gets no file. Files hold tensors only, under the parameter names of
+        Returns the paths in the order of ``runs``. Files hold tensors only, under the parameter names of
         ``torch_geometric.nn.GCN(..., jk="last")``.
         """
         paths = []
-        for config, state, epoch in zip(self.configs, self.states, self.runs["best_epoch"], strict=True):
-            if not pd.isna(epoch):
-                paths.append(Path(folder, checkpoint_name(config)))
-                torch.save(state, buffer := io.BytesIO())
-                write(paths[-1], buffer.getvalue())
+        for config, state in zip(self.configs, self.states, strict=True):
+            label = re.sub(r"[^A-Za-z0-9.]+", "-", config.method).strip("-")
+            digest = hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:8]
+            name = f"{label}_{config.num_layers}-layers_seed-{config.seed}_{digest}.pth"
+            torch.save(state, buffer := io.BytesIO())
+            write(Path(folder, name), buffer.getvalue())
+            paths.append(Path(folder, name))
         return paths
 
     def network(self, graph: Data, trained: bool = True, **run: Any) -> Network:
         """Rebuild the network of one run, in its best or its initial state, and apply it to the graph.
 
-        ``run`` holds settings that identify the run (``method="ReLU", num_layers=10, seed=0``). Raises
-        ``ValueError`` if no run or several have them, or the run has no best state.
+        ``run`` holds settings that only this run has (``method="ReLU", num_layers=10, seed=0``).
         """
         fits = [all(getattr(config, name) == value for name, value in run.items()) for config in self.configs]
         if sum(fits) != 1:
             raise ValueError(f"run must identify one run, but {run} fits {sum(fits)} of {len(fits)}")
         place = fits.index(True)
-        if trained and pd.isna(self.runs["best_epoch"][place]):
-            raise ValueError(f"the run {run} diverged before it had a best state; trained=False is possible")
-        use_one_thread()  # as training does: sums are rounded alike, and what is exactly 0 there is 0 here
-        state = self.states[place] if trained else None
-        model, x, adj = rebuild(self.configs[place], state, graph)
+        use_one_thread()  # as in training: sums are rounded alike, and what is exactly 0 there is 0 here
+        model, x, adj = rebuild(self.configs[place], self.states[place] if trained else None, graph)
         with torch.no_grad():
             logits, activations = model(x, adj)
         return Network(model, x, adj, logits[0], [post[0] for post in activations])
@@ -134,23 +127,3 @@ def load_checkpoint(path: str | Path) -> dict[str, Tensor]:
         return torch.load(content, weights_only=True)
     except Exception as error:  # zipfile and torch.load can raise almost anything on a corrupt file
         raise ValueError(f"{path} is not an intact checkpoint: {error}") from error
-
-
-def checkpoint_name(config: Config) -> str:
-    """File name of one run's checkpoint, such as ``ReLU-pruning_10-layers_seed-0_1a2b3c4d.pth``."""
-    label = re.sub(r"[^A-Za-z0-9.]+", "-", config.method).strip("-")
-    digest = hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:8]
-    return f"{label}_{config.num_layers}-layers_seed-{config.seed}_{digest}.pth"
-
-
-def _epoch_rows(key: dict, columns: dict[str, np.ndarray]) -> pd.DataFrame:
-    return pd.DataFrame({**key, "epoch": range(len(columns["train_loss"])), **columns})
-
-
-def _layer_rows(key: dict, measures: dict[tuple[str, str], np.ndarray]) -> pd.DataFrame:
-    tables = []
-    for stage in dict.fromkeys(stage for stage, _ in measures):
-        columns = {name: values for (s, name), values in measures.items() if s == stage}
-        layers = range(1, 1 + len(columns["norm"]))
-        tables.append(pd.DataFrame({**key, "stage": stage, "layer": layers, **columns}))
-    return pd.concat(tables, ignore_index=True)

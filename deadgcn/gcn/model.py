@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch_geometric.nn.resolver import activation_resolver
 
 from deadgcn.gcn.engine import Network, Passes
 
@@ -22,8 +23,8 @@ class GCN(nn.Module):
 
     Args:
         in_channels, hidden_channels, out_channels, num_layers: F, d, C and L.
-        act: a name known to PyTorch Geometric, such as ``"relu"`` or ``"elu"``, or a differentiable function
-            of one run's pre-activations ``[N, d]`` that returns as many and leaves its argument as it is.
+        act: a name that PyTorch Geometric resolves, such as ``"relu"`` or ``"elu"``, or a differentiable
+            function of one run's pre-activations ``[N, d]`` that leaves its argument as it is.
         negative_slope: of ``"leaky_relu"``.
         bias: whether the convolutions have one (the head always has).
         dropout, input_dropout: on each activation and on the features, while training; drawn from each run's
@@ -59,7 +60,7 @@ class GCN(nn.Module):
         # ReLU and LeakyReLU have passes of their own; other activations are applied as functions.
         slopes = {"relu": 0.0, "leaky_relu": negative_slope}
         self.slope = slopes.get(act, 1.0) if isinstance(act, str) else 1.0
-        self.own_act = None if isinstance(act, str) and act in slopes else _function(act)
+        self.own_act = None if isinstance(act, str) and act in slopes else activation_resolver(act)
         self.dropout, self.input_dropout = dropout, input_dropout
         self.seeds = tuple(int(seed) for seed in seeds)
         self.generators = [torch.Generator().manual_seed(seed) for seed in self.seeds]
@@ -128,17 +129,3 @@ class GCN(nn.Module):
         named = [(f"convs.{layer}.lin.weight", weight) for layer, weight in enumerate(self.weights)]
         named += [(f"convs.{layer}.bias", bias) for layer, bias in enumerate(self.biases)]
         return [*named, ("lin.weight", self.head_weight), ("lin.bias", self.head_bias)]
-
-
-def _function(act: str | Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    """Return an activation as a function; ValueError for a name that PyTorch Geometric does not know."""
-    if callable(act):
-        return act
-    from torch_geometric.nn.resolver import activation_resolver
-
-    try:
-        return activation_resolver(act)
-    except (ValueError, TypeError, AttributeError) as error:
-        raise ValueError(
-            f"act must be a function or a name known to PyTorch Geometric, but {act!r} was passed"
-        ) from error

@@ -83,9 +83,9 @@ def resolve_device(device: str) -> torch.device:
 
 
 def _shared_settings(configs: Sequence[Config]) -> Config:
-    shared = {tuple(c.model_dump(exclude={"seed", "method"}).items()) for c in configs}
-    if len(shared) != 1:
-        raise ValueError(f"runs side by side may differ in seed only, but got {len(shared)} settings")
+    settings = {config.model_copy(update={"seed": 0, "method": "-"}) for config in configs}
+    if len(settings) != 1:
+        raise ValueError(f"runs side by side may differ in seed only, but got {len(settings)} settings")
     return configs[0]
 
 

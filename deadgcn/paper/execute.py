@@ -69,7 +69,10 @@ def resolve_dataset(asked: str) -> str:
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:  # it has said why
         raise ParameterError(f"the data set {asked} cannot be used")
-    return done.stdout.split()[0]
+    name = done.stdout.split()[0]
+    if asked == "auto" and name != "Cora":
+        print(f"Cora's files cannot be obtained: {name}, a generated twin, is used and named everywhere")
+    return name
 
 
 def run(notebook: Path, given: dict[str, Any], output_dir: Path) -> None:
@@ -133,7 +136,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         place, given = plan(args.notebooks, args.files, args.texts, args.output_dir)
         print(f"outputs go to {place}, once no other run writes there", flush=True)
-        place.mkdir(parents=True, exist_ok=True)
+        for kind in ("figures", "results", "report"):  # what cannot be written to is an error before any work
+            (place / kind).mkdir(parents=True, exist_ok=True)
         with FileLock(place / ".lock"):
             for notebook, values in given.items():
                 start = time.monotonic()
@@ -151,5 +155,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: end the kernel, remove the stage
+    for number in (signal.SIGTERM, signal.SIGHUP):  # as Ctrl-C: end the kernel, remove the stage
+        if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
+            signal.signal(number, signal.default_int_handler)
     sys.exit(main())

@@ -39,7 +39,9 @@ def scrub(path: Path, root: Path) -> None:
                     "text/html",
                 } & data.keys():  # a picture could hold the path
                     data[kind] = data[kind].replace(f"{root}/", "")
-    path.write_text(nbformat.writes(nb).replace(f"/{STAGE}", "") + "\n", encoding="utf-8")
+    # Of the report only the page is kept.
+    text = nbformat.writes(nb).replace(f"/{STAGE}", "").replace("(09_report.ipynb)", "(../report.html)")
+    path.write_text(text + "\n", encoding="utf-8")
 
 
 def move(stage: Path, target: Path) -> None:

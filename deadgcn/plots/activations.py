@@ -49,7 +49,7 @@ def plot_activations(
     top = top or grid.max() or 1.0  # a silent layer has no largest value
     ax.pcolormesh(np.where(grid > 0, grid, np.nan), cmap="crest", norm=LogNorm(top / 300, top, clip=True))
     dead = np.flatnonzero((grid == 0).all(0))
-    ax.plot(dead + 0.5, [-0.02 * len(grid)] * len(dead), "v", color="#D55E00", markersize=3, clip_on=False)
+    ax.scatter(dead + 0.5, np.full(len(dead), -0.02 * len(grid)), s=9, c="#D55E00", marker="v", clip_on=False)
     sizes = bins["class"].value_counts(sort=False)
     ax.hlines(sizes.cumsum()[:-1], 0, grid.shape[1], color="black", linewidth=0.5)
     ax.set_yticks(sizes.cumsum() - sizes / 2, sizes.index)

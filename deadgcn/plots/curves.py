@@ -26,7 +26,11 @@ def plot_vs_num_layers(
     Levels of `hue` stand side by side at each depth. Several columns in `y` (two in the paper's figure 1a)
     differ in their dashes. `majority` is the accuracy of always answering the majority class.
     """
-    ax, look, names = ax or plt.subplots()[1], _look(runs, hue), [y] if isinstance(y, str) else list(y)
+    ax, look, names = (
+        ax or plt.subplots()[1],
+        _look(runs, hue, "num_layers"),
+        [y] if isinstance(y, str) else list(y),
+    )
     table = runs.melt([hue, "num_layers", "seed"], names, "quantity")
     table["quantity"] = table["quantity"].map(axis_label)
     if len(names) > 1:
@@ -49,7 +53,7 @@ def plot_vs_layer(
     With `log` both axes are logarithmic (as in the paper's figures 1b and 1c) and the mean is geometric.
     Zeros are left out, and so is the mean where more than half of the runs are zero.
     """
-    ax, look = ax or plt.subplots()[1], _look(layers, hue) | {"markers": False}
+    ax, look = ax or plt.subplots()[1], _look(layers, hue, "layer") | {"markers": False}
     ax.set(xscale="linear", yscale="linear")  # on a log axis seaborn would average logarithms
     faint = {"hue": hue, "palette": look["palette"], "linewidth": 0.5, "alpha": 0.3, "legend": False}
     sns.lineplot(layers, x="layer", y=y, units="seed", estimator=None, ax=ax, **faint)
@@ -72,17 +76,19 @@ def plot_training_curves(
     majority: float | None = None,
 ) -> plt.Axes:
     """Draw `y` against the epoch for one `method`, a colour per depth: the mean with its 95 % interval."""
-    if method is not None:
-        if method not in (legal := list(epochs["method"].unique())):
-            raise ValueError(f"method must be one of {legal}, but {method!r} was passed")
-        epochs = epochs[epochs["method"] == method]
-    ax, look = ax or plt.subplots()[1], _look(epochs, "num_layers") | {"markers": False}
+    legal = list(epochs["method"].unique())
+    if method not in legal and not (method is None and len(legal) == 1):
+        raise ValueError(f"method must be one of {legal}, but {method!r} was passed")
+    epochs = epochs[epochs["method"] == (method or legal[0])]
+    ax, look = ax or plt.subplots()[1], _look(epochs, "num_layers", "epoch") | {"markers": False}
     sns.lineplot(epochs, x="epoch", y=y, errorbar=_interval, ax=ax, **look)
     return _finish(ax, "epoch", axis_label(y), majority)
 
 
-def _look(table: pd.DataFrame, hue: str) -> dict[str, Any]:
-    """Seaborn's arguments for the styles of a column's levels."""
+def _look(table: pd.DataFrame, hue: str, x: str) -> dict[str, Any]:
+    """Seaborn's arguments for a column's levels; ValueError if a run has several rows at one x."""
+    if table.duplicated(keys := [hue, x, "seed"]).any():
+        raise ValueError(f"a run must have one row for each {', '.join(keys)}, but some have several")
     styles = line_styles(table[hue])
     look = {name: {level: style[name] for level, style in styles.items()} for name in ("marker", "dashes")}
     palette = {level: style["color"] for level, style in styles.items()}

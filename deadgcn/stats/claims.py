@@ -1,25 +1,21 @@
-"""The paper's claims C1 to C10, and the rule that judges them.
+"""The paper's claims C1 to C10, and the rule that judges them, stated before the numbers were known.
 
-A claim consists of cells: comparisons of two methods, paired by seed, each with a direction. A claim may have
-several readings: of the best model on validation or the last one; by the paper's measures of smoothing, which
-grow with the size of the embeddings, or by measures with the size divided out.
-
-The rule was stated before the numbers were known:
+A claim consists of cells: comparisons of two methods, paired by seed. It may have several readings: of the
+best or the last model; by the paper's measures, which grow with the embeddings, or with the size divided out.
 
 - A cell is *for* its claim if the 95 % interval is on the claimed side of zero and the paired t test gives
-  p <= 0.05, Holm-corrected for the cells of the reading.
-- Otherwise it is *against* the claim if both are true of the other side, or if the effect is smaller than a
-  margin (two one-sided t tests, p <= 0.05, Holm-corrected). The margin is 0.02 for accuracies and fractions
-  and a factor of 1.25 for ratios. Otherwise it is *open*.
+  p <= 0.05, Holm-corrected for the cells of the reading. Otherwise it is *against* the claim if both are true
+  of the other side, or if the effect is smaller than a margin (two one-sided t tests, corrected as well):
+  0.02 for accuracies and fractions, a factor of 1.25 for ratios. Otherwise it is *open*.
 - A reading is *replicated* if all cells are for it, *not replicated* if one is against it, else *undecided*.
 - A claim has the status of its readings if they agree; otherwise it is *undecided*.
 
-C7 says "consistently": in at least 95 % of the layers. C10 is judged by intervention: pruning must lower the
-dead fraction and make embeddings more dissimilar with the size divided out, and do so more than in the same
-networks without a graph. A correlation cannot decide it.
+C7 says "consistently": in at least 95 % of the layers. C10 is judged by intervention, as a correlation cannot
+decide it: pruning must lower the dead fraction and make embeddings more dissimilar with the size divided out,
+and do so more than in the same networks without a graph.
 """
 
-import itertools
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -27,15 +23,13 @@ import pandas as pd
 from deadgcn.stats.estimates import pair_by_seed
 from deadgcn.stats.inference import finite, holm, interval, log_ratio_of_spreads, mean_tests, seeds_needed
 
-ALPHA = 0.05
-MARGIN = 0.02  # of accuracies and of fractions
-FACTOR = 1.25  # margin of ratios
-CONSISTENTLY = 0.95  # share of the layers
+ALPHA, MARGIN, FACTOR, CONSISTENTLY = 0.05, 0.02, 1.25, 0.95
 MARGINS = {"difference": MARGIN, "ratio": np.log(FACTOR), "share": 1 - CONSISTENTLY}
-RELU, PRUNED, LEAKY = "ReLU", "ReLU + pruning", "LeakyReLU"
-RATIO = f"{PRUNED} / {RELU}"
-SIZE_DIVIDED_OUT = ("rayleigh_quotient", "distance_to_limit")
-MEASURES = {"as published": ("dirichlet_energy", "distance_to_mean"), "size divided out": SIZE_DIVIDED_OUT}
+ARMS = RELU, PRUNED, LEAKY = "ReLU", "ReLU + pruning", "LeakyReLU"
+MEASURES = {
+    "as published": ("dirichlet_energy", "distance_to_mean"),
+    "size divided out": ("rayleigh_quotient", "distance_to_limit"),
+}
 CELL = ["claim", "reading", "cell", "quantity", "scale", "claimed"]
 STATEMENTS = {
     "C1": "Pruning lowers the dead fraction at every depth",
@@ -57,33 +51,31 @@ def core_comparisons(runs: pd.DataFrame) -> pd.DataFrame:
     One row per cell and seed: claim, reading, cell, quantity, scale ("difference", "ratio" or "share"),
     claimed ("more" or "less"), seed, value (a difference, a log ratio, or a share minus 0.95).
     """
-    hidden = sorted(depth for depth in runs["num_layers"].unique() if depth > 0)
+    hidden = sorted(set(runs["num_layers"]) - {0})
     deep = [depth for depth in hidden if depth >= 20] or hidden[-1:]
     turning = [depth for depth in hidden if 10 <= depth <= 15] or hidden[len(hidden) // 2 :][:1]
     shallow = [depth for depth in hidden if depth <= 25] or hidden[:1]
-    samples = []
-    for model, suffix in (("best model", ""), ("last model", "_last")):
-        dead, zero, accuracy = (f"{name}{suffix}" for name in ("dead_fraction", "zero_fraction", "test_acc"))
-        for claim, quantity, method, baseline, depths, claimed in (
-            ("C1", dead, PRUNED, RELU, hidden, "less"),
-            ("C2", zero, PRUNED, RELU, hidden, "less"),
-            ("C3", accuracy, PRUNED, RELU, deep, "more"),
-            ("C4", accuracy, PRUNED, LEAKY, hidden[-1:], "more"),
-            ("C5", accuracy, LEAKY, RELU, shallow, "more"),
-            ("C5", accuracy, LEAKY, PRUNED, shallow, "more"),
-        ):
-            pairs = pair_by_seed(runs, quantity, method, baseline).set_index("seed")
-            for depth in depths:
-                cell = f"{method} - {baseline}, {depth} layers"
-                sample = pairs.loc[pairs["num_layers"] == depth, "number"]
-                samples.append(_sample(sample, claim, model, cell, quantity, "difference", claimed))
-        pairs = pair_by_seed(runs, accuracy, PRUNED, RELU).set_index("seed")
-        for depth in turning:
-            both = pairs.loc[pairs["num_layers"] == depth, ["method", "baseline"]]
-            cell = f"{RATIO}, {depth} layers"
-            sample = log_ratio_of_spreads(both)
-            samples.append(_sample(sample, "C6", model, cell, f"spread of {accuracy}", "ratio", "less"))
-    return pd.concat(samples, ignore_index=True)
+    claims = (
+        ("C1", "dead_fraction", PRUNED, RELU, hidden, "less"),
+        ("C2", "zero_fraction", PRUNED, RELU, hidden, "less"),
+        ("C3", "test_acc", PRUNED, RELU, deep, "more"),
+        ("C4", "test_acc", PRUNED, LEAKY, hidden[-1:], "more"),
+        ("C5", "test_acc", LEAKY, RELU, shallow, "more"),
+        ("C5", "test_acc", LEAKY, PRUNED, shallow, "more"),
+        ("C6", "test_acc", PRUNED, RELU, turning, "less"),
+    )
+    samples = {}
+    for model, (claim, quantity, method, baseline, depths, claimed) in product(("best", "last"), claims):
+        name = quantity if model == "best" else f"{quantity}_last"
+        pairs = pair_by_seed(runs, name, method, baseline)
+        for depth in depths:
+            at = pairs[pairs["num_layers"] == depth].set_index("seed")
+            cell, sample = (f"{method} - {baseline}, {depth} layers", name, "difference"), at["number"]
+            if claim == "C6":
+                cell = f"{method} / {baseline}, {depth} layers", f"spread of {name}", "ratio"
+                sample = log_ratio_of_spreads(at[["method", "baseline"]])
+            samples[claim, f"{model} model", *cell, claimed] = sample
+    return pd.concat(samples, names=[*CELL, "seed"]).reset_index(name="value")
 
 
 def very_deep_comparisons(layers: pd.DataFrame) -> pd.DataFrame:
@@ -92,61 +84,57 @@ def very_deep_comparisons(layers: pd.DataFrame) -> pd.DataFrame:
     The column `adjacency` is "normalized" for networks with a graph, "identity" for the same without one.
     """
     tables = dict(tuple(layers.groupby(["adjacency", "stage"])))
-    graph = {stage: tables["normalized", stage] for stage in ("init", "best", "last")}
-    last, measures = layers["layer"].max(), [(name, x) for name, xs in MEASURES.items() for x in xs]
-    samples = []
+    last, samples = layers["layer"].max(), {}
+    measures = [(name, x) for name, several in MEASURES.items() for x in several]
+
+    def pairs(x: str, stage: str, method: str = PRUNED, graph: str = "normalized") -> pd.DataFrame:
+        found = pair_by_seed(tables[graph, stage], x, method, RELU, by="layer", log=x != "dead_fraction")
+        return found.set_index(["layer", "seed"])
+
+    for stage, (name, x) in product(("best", "last"), measures):
+        sample = pairs(x, stage)["win"].groupby("seed").mean() - CONSISTENTLY
+        samples["C7", f"{stage} model, {name}", "share of layers, beyond 95 %", x, "share", "more"] = sample
+    for name, x in measures:
+        sample = pairs(x, "init", LEAKY)["number"].loc[last]
+        samples["C8", name, f"{LEAKY} / {RELU}, layer {last}", x, "ratio", "more"] = sample
+    best = tables["normalized", "best"].pivot(index=["method", "seed"], columns="layer")
+    for name, method in product(MEASURES, ARMS):
+        for x in MEASURES[name]:
+            logs = np.log(best.loc[method, x].where(lambda curves: curves > 0))
+            sample = logs[last] - logs.iloc[:, last // 4 : last - last // 4].mean(axis=1)
+            samples["C9", name, f"{method}, last layer / middle half", x, "ratio", "more"] = sample
     for stage in ("best", "last"):
-        for name, measure in measures:
-            pairs = pair_by_seed(graph[stage], measure, PRUNED, RELU, by="layer")
-            sample, cell = pairs.groupby("seed")["win"].mean() - CONSISTENTLY, "share of layers, beyond 95 %"
-            samples.append(_sample(sample, "C7", f"{stage} model, {name}", cell, measure, "share", "more"))
-    for name, measure in measures:
-        sample = _log_ratios(graph["init"].query("layer == @last"), measure, LEAKY, RELU)
-        cell = f"{LEAKY} / {RELU}, layer {last}"
-        samples.append(_sample(sample, "C8", name, cell, measure, "ratio", "more"))
-    for name, method in itertools.product(MEASURES, (RELU, PRUNED, LEAKY)):
-        for measure in MEASURES[name]:
-            sample = _rise(graph["best"].query("method == @method"), measure)
-            cell = f"{method}, last layer / middle half"
-            samples.append(_sample(sample, "C9", name, cell, measure, "ratio", "more"))
-    for stage in ("best", "last"):
-        model, cell = f"{stage} model", f"{PRUNED} - {RELU}"
-        dead = graph[stage].groupby(["method", "seed", "num_layers"], as_index=False)["dead_fraction"].mean()
-        sample = pair_by_seed(dead, "dead_fraction", PRUNED, RELU).set_index("seed")["number"]
-        samples.append(_sample(sample, "C10", model, cell, "dead_fraction", "difference", "less"))
-        for measure in SIZE_DIVIDED_OUT:
-            sample = _log_ratios(graph[stage], measure, PRUNED, RELU)
-            samples.append(_sample(sample, "C10", model, RATIO, measure, "ratio", "more"))
-            sample = sample - _log_ratios(tables["identity", stage], measure, PRUNED, RELU)
-            cell = f"{RATIO}, with / without graph"
-            samples.append(_sample(sample, "C10", model, cell, measure, "ratio", "more"))
-    return pd.concat(samples, ignore_index=True)
+        key, cell = ("C10", f"{stage} model"), f"{PRUNED} / {RELU}"
+        dead = pairs("dead_fraction", stage)["number"].groupby("seed").mean()
+        samples[*key, f"{PRUNED} - {RELU}", "dead_fraction", "difference", "less"] = dead
+        for x in MEASURES["size divided out"]:
+            effect = pairs(x, stage)["number"].groupby("seed").mean()
+            without = pairs(x, stage, graph="identity")["number"].groupby("seed").mean()
+            samples[*key, cell, x, "ratio", "more"] = effect
+            samples[*key, f"{cell}, with / without graph", x, "ratio", "more"] = effect - without
+    return pd.concat(samples, names=[*CELL, "seed"]).reset_index(name="value")
 
 
 def judge(comparisons: pd.DataFrame) -> pd.DataFrame:
-    """What each cell says about its claim, by the rule above.
+    """What each cell of the comparisons says about its claim, by the rule above.
 
-    Takes rows of `core_comparisons` and `very_deep_comparisons`. Returns one row per cell: claim, reading,
-    cell, quantity, scale, claimed, n, estimate, low, high (exponentiated for ratios), p_holm, p_equivalent
-    (not for shares), std (of the values) and answer ("for", "against" or "open").
+    One row per cell: claim, reading, cell, quantity, scale, claimed, n, estimate, low, high (factors for
+    ratios), p_holm, p_equivalent (not for shares), std (of the values), answer ("for", "against", "open").
     """
-    rows = []
+    rows, ends = [], ["estimate", "low", "high"]
     for key, group in comparisons.groupby(CELL, sort=False):
-        row, sample = dict(zip(CELL, key, strict=True)), finite(group["value"])
-        numbers = np.array([sample.mean() if len(sample) else np.nan, *interval(sample)])
-        numbers = np.exp(numbers) if row["scale"] == "ratio" else numbers
-        row |= {"n": len(sample)} | dict(zip(("estimate", "low", "high"), numbers.tolist(), strict=True))
-        row |= dict(zip(("p_holm", "p_equivalent"), mean_tests(sample, MARGINS[row["scale"]]), strict=True))
-        rows.append(row | {"std": sample.std(ddof=1) if len(sample) > 1 else np.nan})
-    cells = pd.DataFrame(rows)
+        sample = pd.Series(finite(group["value"]))
+        tests = mean_tests(sample, MARGINS[group["scale"].iloc[0]])
+        rows.append([*key, len(sample), sample.mean(), *interval(sample), *tests, sample.std()])
+    cells = pd.DataFrame(rows, columns=[*CELL, "n", *ends, "p_holm", "p_equivalent", "std"])
     readings = cells.groupby(["claim", "reading"], sort=False)
     cells["p_holm"] = readings["p_holm"].transform(holm)
     cells["p_equivalent"] = readings["p_equivalent"].transform(holm).mask(cells["scale"] == "share")
-    zero = np.where(cells["scale"] == "ratio", 1.0, 0.0)  # a ratio of 1 is no effect
-    more, above, below = cells["claimed"] == "more", cells["low"] > zero, cells["high"] < zero
+    more, above, below = cells["claimed"] == "more", cells["low"] > 0, cells["high"] < 0
     clear, small = cells["p_holm"].fillna(1) <= ALPHA, cells["p_equivalent"].fillna(1) <= ALPHA
     supports = clear & np.where(more, above, below)
     opposes = clear & np.where(more, below, above) | small
+    cells[ends] = cells[ends].mask(cells["scale"] == "ratio", np.exp)
     return cells.assign(answer=np.select([supports, opposes], ["for", "against"], "open"))
 
 
@@ -155,16 +143,20 @@ def verdict(cells: pd.DataFrame) -> pd.DataFrame:
 
     The decisive cell is most clearly against a claim that is not replicated, and least clearly for any other.
     """
-    rows = []
-    for claim, of_claim in cells.groupby("claim", sort=False):
-        readings = {name: _status(group["answer"]) for name, group in of_claim.groupby("reading", sort=False)}
-        statuses = set(readings.values())
-        status = statuses.pop() if len(statuses) == 1 else "undecided"
+    rows, shown = [], ["reading", "cell", "quantity", "scale", "n", "estimate", "low", "high"]
+    for claim, group in cells.groupby("claim", sort=False):
+        readings = group.groupby("reading", sort=False)["answer"].agg(_status)
+        status = readings.iloc[0] if readings.nunique() == 1 else "undecided"
+        unclear = group["p_holm"].fillna(1)
+        if status == "not replicated":
+            against = group["answer"] == "against"
+            unclear = -group[["p_holm", "p_equivalent"]].min(axis=1).where(against)
+        elif status == "undecided":
+            unclear = unclear.mask(group["answer"] == "for")
         row = {"claim": claim, "statement": STATEMENTS[claim], "status": status}
         row["readings"] = "; ".join(f"{name}: {answer}" for name, answer in readings.items())
-        row |= {answer: int((of_claim["answer"] == answer).sum()) for answer in ("for", "open", "against")}
-        shown = ["reading", "cell", "quantity", "scale", "n", "estimate", "low", "high"]
-        rows.append(row | _decisive(of_claim, status)[shown].add_prefix("decisive_").to_dict())
+        row |= {answer: (group["answer"] == answer).sum() for answer in ("for", "open", "against")}
+        rows.append(row | group.loc[unclear.idxmax(), shown].add_prefix("decisive_").to_dict())
     return pd.DataFrame(rows)
 
 
@@ -174,47 +166,16 @@ def power(cells: pd.DataFrame) -> pd.DataFrame:
     One row per claim and reading: cells, n, and the seeds for its most demanding cell at 0.05 / cells:
     for_margin for an effect of the margin's size (C7: 5 % of the layers), for_effect for the one measured.
     """
-    rows = []
-    for (claim, reading), group in cells.groupby(["claim", "reading"], sort=False):
-        row = {"claim": claim, "reading": reading, "cells": len(group), "n": group["n"].min()}
-        for cell in group.itertuples():
-            effect = np.log(cell.estimate) if cell.scale == "ratio" else cell.estimate
-            for name, size in (("for_margin", MARGINS[cell.scale]), ("for_effect", effect)):
-                needed = seeds_needed(cell.std, size, ALPHA / len(group))
-                row[name] = np.maximum(row.get(name, 0), needed)
-        rows.append(row)
-    return pd.DataFrame(rows)
-
-
-def _sample(sample: pd.Series, *key: str) -> pd.DataFrame:
-    """Tidy rows of a cell's sample, which is indexed by seed."""
-    rows = sample.rename_axis("seed").rename("value").reset_index()
-    return rows.assign(**dict(zip(CELL, key, strict=True)))[[*CELL, "seed", "value"]]
-
-
-def _log_ratios(layers: pd.DataFrame, measure: str, method: str, baseline: str) -> pd.Series:
-    """Mean over the layers of the log ratio of two methods' measures, by seed."""
-    pairs = pair_by_seed(layers, measure, method, baseline, by="layer", log=True)
-    return pairs.groupby("seed")["number"].mean()
-
-
-def _rise(layers: pd.DataFrame, measure: str) -> pd.Series:
-    """Log ratio of the last layer to the geometric mean of the middle half of the layers, by seed."""
-    curves = layers.pivot(index="seed", columns="layer", values=measure)
-    curves = np.log(curves.where(curves > 0))
-    quarter = curves.shape[1] // 4
-    return curves.iloc[:, -1] - curves.iloc[:, quarter : curves.shape[1] - quarter].mean(axis=1)
+    effect = cells["estimate"].mask(cells["scale"] == "ratio", np.log(cells["estimate"].abs()))
+    alpha = ALPHA / cells.groupby(["claim", "reading"])["cell"].transform("size")
+    sizes = {"for_margin": cells["scale"].map(MARGINS), "for_effect": effect}
+    needed = {name: list(map(seeds_needed, cells["std"], size, alpha)) for name, size in sizes.items()}
+    readings = cells.assign(**needed).groupby(["claim", "reading"], sort=False)
+    most = readings[list(needed)].max(skipna=False)
+    return pd.concat([readings.size().rename("cells"), readings["n"].min(), most], axis=1).reset_index()
 
 
 def _status(answers: pd.Series) -> str:
     if (answers == "for").all():
         return "replicated"
     return "not replicated" if (answers == "against").any() else "undecided"
-
-
-def _decisive(cells: pd.DataFrame, status: str) -> pd.Series:
-    if status == "not replicated":
-        against = cells[cells["answer"] == "against"]
-        return against.loc[against[["p_holm", "p_equivalent"]].min(axis=1).idxmin()]
-    rest = cells[cells["answer"] != "for"] if status == "undecided" else cells
-    return rest.loc[rest["p_holm"].fillna(1).idxmax()]

@@ -6,42 +6,34 @@ in n. Results have one row per group, in order of first appearance, and start wi
 """
 
 from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Literal
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
-from deadgcn.stats.inference import LOCATION, ROUNDING, finite, holm, interval, mean_tests
+from deadgcn.stats.inference import LOCATION, finite, holm, interval, mean_tests
 
 Columns = str | Sequence[str]
 RUNS, DEPTHS = ("method", "num_layers"), ("num_layers",)
 
 
 def summarize(
-    table: pd.DataFrame,
-    value: Columns,
-    by: Columns = RUNS,
-    log: bool = False,
-    confidence: float = 0.95,
-    statistic: Literal["mean", "iqm"] = "mean",
+    table: pd.DataFrame, value: Columns, by: Columns = RUNS, log: bool = False, statistic: str = "mean"
 ) -> pd.DataFrame:
-    """Mean of `value` in each group: n, mean, std (n - 1 in the denominator), and the interval low, high.
+    """Mean of `value` in each group: n, mean, std (n - 1 in the denominator), and 95 % interval low, high.
 
     Statistic "iqm" is the interquartile mean (Agarwal et al. 2021, arXiv 2108.13264). With `log`: the
-    geometric mean, std as a factor, and n_zero, the exact zeros left out. n_diverged counts the runs with a
-    `diverged_epoch`, if the table has it. Several values give a block of rows each, named in a first column
-    `quantity`. Raises ValueError for an unknown column, two rows of one run, or a negative number with `log`.
+    geometric mean, std as a factor, and n_zero, the exact zeros left out. n_diverged counts the runs with
+    a `diverged_epoch`. Several values give a block of rows each, named in a first column `quantity`.
     """
     if not isinstance(value, str):
-        blocks = {name: summarize(table, name, by, log, confidence, statistic) for name in value}
+        blocks = {name: summarize(table, name, by, log, statistic) for name in value}
         return pd.concat(blocks, names=["quantity", None]).reset_index("quantity").reset_index(drop=True)
     _check_columns(table, value, by, log)
-    numbers = _finite_rows(table[[value]], log).set_axis(["number", "zero"], axis=1)
-    estimate = partial(_estimate, log=log, confidence=confidence, statistic=statistic)
-    return _per_group(table.assign(**numbers), by, estimate)
+    numbers = np.log(table[value].where(table[value] > 0)) if log else table[value]
+    table = table.assign(number=numbers, zero=table[value] == 0)
+    return _per_group(table, by, lambda group: _estimate(group, log, statistic))
 
 
 def pair_by_seed(
@@ -49,32 +41,26 @@ def pair_by_seed(
 ) -> pd.DataFrame:
     """Pair the runs of two methods by seed. All paired comparisons start here.
 
-    One row per group and seed: the columns of `by`, seed, method and baseline (`value` under each, with `log`
-    its logarithm), number (their difference), win (1 if `method` is larger, 0.5 for a tie, else 0), and zero
-    (left out by `log`). Differences of a group that are equal up to rounding are made equal, because a t test
-    would find them significant. Raises ValueError as `summarize` does, for an unknown method, and for a seed
-    that only one method has.
+    One row per group and seed: the columns of `by`, seed, method and baseline (`value` under each), number
+    (their difference, or with `log` that of their logarithms), win (1 if `method` is larger, 0.5 for a tie,
+    else 0), and zero (if either is). Raises ValueError for a seed that only one method has.
     """
-    by = _as_list(by)
-    _check_columns(table, value, [*by, "method", "seed"], log)
+    keys = [*_as_list(by), "seed"]
+    _check_columns(table, value, [*keys, "method"], log)
     if unknown := {method, baseline} - (legal := set(table["method"])):
         raise ValueError(f"method and baseline must be among {legal}, but {unknown} was passed")
-    first, second = (table[table["method"] == name].set_index([*by, "seed"]) for name in (method, baseline))
+    first, second = (table[table["method"] == name].set_index(keys) for name in (method, baseline))
     if lonely := list(first.index.symmetric_difference(second.index)):
-        raise ValueError(f"{method!r} and {baseline!r} must share seeds, but not so at {by}, seed = {lonely}")
-    second = second.reindex(first.index)
+        raise ValueError(f"{method!r} and {baseline!r} must share seeds, but not so at {keys} = {lonely}")
     pairs = pd.concat([first[value], second[value]], axis=1, keys=["method", "baseline"])
-    pairs = _finite_rows(pairs, log)
-    pairs["number"] = pairs["method"] - pairs["baseline"]
-    pairs["win"] = (np.sign(pairs["number"]) + 1) / 2
+    pairs = pairs.where(np.isfinite(pairs).all(axis=1))
+    numbers = np.log(pairs.where(pairs > 0)) if log else pairs
+    wins = (np.sign(pairs["method"] - pairs["baseline"]) + 1) / 2
+    number, zero = numbers["method"] - numbers["baseline"], (pairs == 0).any(axis=1)
+    pairs = pairs.assign(number=number, win=wins, zero=zero)
     if "diverged_epoch" in table:
         pairs["diverged_epoch"] = first["diverged_epoch"].fillna(second["diverged_epoch"])
-    pairs = pairs.reset_index()
-    size = pairs[["method", "baseline"]].abs().max(axis=1)
-    for _, number in pairs.dropna(subset="number").groupby(by, dropna=False)["number"]:
-        if np.ptp(number) <= ROUNDING * size[number.index].max():
-            pairs.loc[number.index, "number"] = number.min()
-    return pairs
+    return pairs.reset_index()
 
 
 def paired_difference(
@@ -90,17 +76,16 @@ def paired_difference(
 
     Columns after `by`: method, baseline, n (pairs), difference, std, low, high, p_value (paired t test),
     p_holm (corrected for the number of rows) and, with `margin`, p_equivalent. n_diverged and n_zero count
-    pairs, as in `summarize`. With `log`, difference is a ratio; std and margin are factors. Raises ValueError
-    as `pair_by_seed` does.
+    pairs. With `log`, difference is a ratio; std and margin are factors. Both must have the same seeds.
     """
     if margin is not None and not margin > (1 if log else 0):
         raise ValueError(f"margin must be above 0 (above 1 with log), but {margin!r} was passed")
     bound = np.nan if margin is None else np.log(margin) if log else margin
 
     def compare(pairs: pd.DataFrame) -> dict:
-        row = {"method": method, "baseline": baseline} | _estimate(pairs, log)
         p_value, p_equivalent = mean_tests(pairs["number"], bound)
-        return row | {"p_value": p_value, "p_holm": np.nan, "p_equivalent": p_equivalent}
+        tests = {"p_value": p_value, "p_holm": np.nan, "p_equivalent": p_equivalent}
+        return {"method": method, "baseline": baseline} | _estimate(pairs, log) | tests
 
     rows = _per_group(pair_by_seed(table, value, method, baseline, by, log), by, compare)
     rows = rows.rename(columns={"mean": "difference"}).assign(p_holm=holm(rows["p_value"]))
@@ -129,11 +114,10 @@ def rank_correlation(x: Sequence[float], y: Sequence[float]) -> dict[str, float]
     """Spearman's correlation of two samples ``[n]``: n, correlation, and its 95 % interval low, high.
 
     The interval is Fisher's z with the variance of Bonett and Wright (2000), for n > 3. Pairs with a missing
-    value are left out. The correlation with a constant is missing.
+    value are left out.
     """
     pairs = pd.DataFrame({"x": np.asarray(x, float), "y": np.asarray(y, float)}).dropna()
-    n = len(pairs)
-    rho = stats.spearmanr(pairs["x"], pairs["y"]).statistic if (pairs.nunique() > 1).all() else np.nan
+    n, rho = len(pairs), pairs.corr("spearman").loc["x", "y"]
     half = stats.norm.ppf(0.975) * np.sqrt((1 + rho**2 / 2) / (n - 3)) if n > 3 else np.nan
     with np.errstate(divide="ignore"):  # arctanh(1) is infinite; tanh turns it back into 1
         low, high = np.tanh(np.arctanh(rho) + np.array([-half, half]))
@@ -144,48 +128,36 @@ def _as_list(by: Columns) -> list[str]:
     return [by] if isinstance(by, str) else list(by)
 
 
-def _finite_rows(values: pd.DataFrame, log: bool) -> pd.DataFrame:
-    """Make rows with a value that is not finite missing; with `log` take logarithms. `zero` marks zeros."""
-    values = values.astype(float)
-    values = values.where(np.isfinite(values).all(axis=1))
-    zero = (values == 0).any(axis=1)
-    return (np.log(values.mask(zero)) if log else values).assign(zero=zero)
-
-
 def _per_group(table: pd.DataFrame, by: Columns, describe: Callable[[pd.DataFrame], dict]) -> pd.DataFrame:
-    by = _as_list(by)
-    groups = table.groupby(by, sort=False, dropna=False)
-    return pd.DataFrame([dict(zip(by, key, strict=True)) | describe(group) for key, group in groups])
+    groups = table.groupby(_as_list(by), sort=False, dropna=False)
+    return pd.DataFrame([dict(zip(_as_list(by), key, strict=True)) | describe(x) for key, x in groups])
 
 
-def _estimate(group: pd.DataFrame, log: bool, confidence: float = 0.95, statistic: str = "mean") -> dict:
+def _estimate(group: pd.DataFrame, log: bool, statistic: str = "mean") -> dict:
     sample = finite(group["number"])
-    counts = {"n": len(sample)}
+    row, (low, high) = {"n": len(sample)}, interval(sample, statistic)
     if "diverged_epoch" in group:
-        counts["n_diverged"] = int(group["diverged_epoch"].notna().sum())
+        row["n_diverged"] = group["diverged_epoch"].count()
     if log:
-        counts["n_zero"] = int(group["zero"].sum())
-    low, high = interval(sample, statistic, confidence)
+        row["n_zero"] = group["zero"].sum()
     mean = LOCATION[statistic](sample) if len(sample) else np.nan
-    std = sample.std(ddof=1) if len(sample) > 1 else np.nan
-    numbers = {"mean": mean, "std": std, "low": low, "high": high}
-    return counts | {name: float(np.exp(number) if log else number) for name, number in numbers.items()}
+    numbers = {"mean": mean, "std": pd.Series(sample).std(), "low": low, "high": high}
+    return row | {name: np.exp(number) if log else number for name, number in numbers.items()}
 
 
 def _share(name: str, hits: pd.Series) -> dict[str, float]:
-    n, hits = hits.count(), hits.sum()
+    n, share = hits.count(), hits.mean()
     if n == 0:
         return {"n": 0, name: np.nan, "low": np.nan, "high": np.nan}
-    low, high = proportion_confint(hits, n, method="wilson")
+    low, high = proportion_confint(hits.sum(), n, method="wilson")
     # Exact at the ends, where statsmodels rounds: an error bar must not end inside of its mark.
-    return {"n": n, name: hits / n, "low": low if hits > 0 else 0.0, "high": high if hits < n else 1.0}
+    return {"n": n, name: share, "low": low if share > 0 else 0.0, "high": high if share < 1 else 1.0}
 
 
 def _check_columns(table: pd.DataFrame, value: str, by: Columns, log: bool = False) -> None:
     keys = [*_as_list(by), "seed"]
-    for name in [value, *keys]:
-        if name not in table:
-            raise ValueError(f"value, by and seed must be columns, of {list(table)}, but {name!r} is not")
+    if missing := [name for name in (value, *keys) if name not in table]:
+        raise ValueError(f"value, by and seed must be columns, of {list(table)}, but {missing} was passed")
     if log and (table[value] < 0).any():
         raise ValueError(f"with log, {value} must be at least 0, but {table[value].min()} was passed")
     if (repeated := table.duplicated(keys)).any():

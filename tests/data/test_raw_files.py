@@ -173,6 +173,7 @@ def test_command_line(server, tmp_path, monkeypatch, capsys):
     data.main(["Cora"])
     assert str(tmp_path / "data" / "Cora") in capsys.readouterr().out
     (tmp_path / "data" / "Cora" / "raw" / "ind.cora.x").write_text("altered")
-    for name, part in (("Cora", "ind.cora.x"), ("Coral", "'Coral'")):
-        with pytest.raises(SystemExit, match=part):
+    for name, part, status in (("Cora", "ind.cora.x", 1), ("Coral", "'Coral'", 2)):
+        with pytest.raises(SystemExit) as ended:
             data.main([name])
+        assert ended.value.code == status and part in capsys.readouterr().err

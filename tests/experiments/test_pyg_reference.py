@@ -1,7 +1,6 @@
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
 from deadgcn.config import PROJECT, Config
 from deadgcn.experiments import parallel, pyg_reference
@@ -17,7 +16,6 @@ SMALL = {"hidden_channels": 4, "epochs": 6, "lr": 0.05, "weight_decay": 0.1}
 @pytest.mark.parametrize(
     "settings",
     [{}, {"weight_decay_on": "first", "warmup": 4}, {"normalize_features": True, "epochs": 30}],
-    ids=str,
 )
 def test_with_our_head_it_is_our_network(twin, monkeypatch, settings):
     """From the same weights, PyG's network with a head and ours learn the same, by the same recipe."""
@@ -32,37 +30,19 @@ def test_with_our_head_it_is_our_network(twin, monkeypatch, settings):
         assert theirs[name] == pytest.approx(ours["run"][name], abs=2.1 / twin.val_mask.sum().item())
 
 
-def test_the_graph_that_is_passed_in_is_left_alone(twin):
-    before = twin.x.clone()
-    train_reference(Config(normalize_features=True, **SMALL), twin)
-    assert not twin.x.is_sparse and torch.equal(twin.x, before)
-
-
-def test_dropout_of_sparse_features_is_that_of_their_non_zeros(twin):
-    x = twin.x.to_sparse()
-    assert torch.equal(pyg_reference._sparse_dropout(x, 0.0).to_dense(), twin.x)
-    dropped = pyg_reference._sparse_dropout(x, 0.25).to_dense()
-    assert set(dropped.unique().tolist()) == {0.0, torch.tensor(4 / 3).item()}
-    assert (dropped[twin.x > 0] == 0).double().mean() == pytest.approx(0.25, abs=0.02)
-
-
-@pytest.mark.parametrize("settings", [{"input_dropout": 0.5}, {"dropout": 0.5}], ids=str)
-def test_both_dropouts_change_the_run(twin, settings):
-    plain = train_reference(Config(**SMALL), twin, head=True)
-    assert train_reference(Config(**SMALL, **settings), twin, head=True) != plain
-
-
-def test_a_run_that_diverges_has_no_numbers(twin):
-    run = train_reference(Config(**SMALL | {"lr": 1e30}), twin)
-    assert run["diverged_epoch"] is not None and np.isnan(run["test_acc_last"])
+def test_dropouts_change_the_run_and_divergence_is_recorded(twin):
+    plain, *others = (
+        train_reference(Config(**SMALL | more), twin, head=True)
+        for more in ({}, {"input_dropout": 0.5}, {"dropout": 0.5}, {"lr": 1e30})
+    )
+    assert plain not in others and plain["diverged_epoch"] is None
+    assert others[-1]["diverged_epoch"] is not None and np.isnan(others[-1]["test_acc_last"])
 
 
 def test_a_seed_decides_everything_and_another_one_does_not(twin):
     options = {**SMALL, "dropout": 0.5, "input_dropout": 0.5}
     first, again, other = (train_reference(Config(seed=s, **options), twin) for s in (0, 0, 1))
-    torch.rand(3)  # what else is drawn does not matter
-    assert first == again == train_reference(Config(seed=0, **options), twin)
-    assert first != other
+    assert first == again != other
 
 
 def test_a_table_of_many_whatever_the_number_of_jobs_and_each_trained_once(tmp_path, monkeypatch):

@@ -1,6 +1,4 @@
 import pytest
-import torch
-from pydantic import ValidationError
 
 from deadgcn.experiments import study as module
 from deadgcn.experiments.grid import grid
@@ -18,30 +16,18 @@ def test_a_study_runs_what_its_settings_say(folder):
     assert study.figures == folder / "out/figures/SyntheticCora" and study.figures.is_dir()
     assert study.results == folder / "out/results/SyntheticCora" and study.results.is_dir()
     (config,) = grid(["ReLU"], num_layers=1, **study.settings)
-    expected = ("SyntheticCora", 0.5, 0.5, 4, 2)
-    assert (
-        config.dataset,
-        config.dropout,
-        config.input_dropout,
-        config.hidden_channels,
-        config.epochs,
-    ) == expected
+    assert (config.dataset, config.hidden_channels, config.epochs) == ("SyntheticCora", 4, 2)
+    assert config.dropout == config.input_dropout == 0.5
     assert len(study.run([config]).epochs) == 2
     assert "synthetic" in study._repr_markdown_()
 
 
 def test_majorities_are_shares_of_the_largest_class(folder):
     study = open_study("SyntheticCora", "out")
-    counts = [int((study.graph.y[study.graph.test_mask] == c).sum()) for c in range(study.num_classes)]
-    assert study.majority == max(counts) / sum(counts) and study.num_classes == 7
-    counts = [int((study.graph.y[study.graph.val_mask] == c).sum()) for c in range(study.num_classes)]
-    assert study.val_majority == max(counts) / sum(counts)
-
-
-def test_the_graph_is_as_the_networks_see_it(folder):
-    raw = open_study("SyntheticCora", "out").graph
-    seen = open_study("SyntheticCora", "out", normalize_features=True).graph
-    torch.testing.assert_close(seen.x, raw.x / raw.x.sum(1, keepdim=True))
+    assert study.num_classes == 7
+    for mask, found in (("test_mask", study.majority), ("val_mask", study.val_majority)):
+        counts = [int((study.graph.y[study.graph[mask]] == c).sum()) for c in range(7)]
+        assert found == max(counts) / sum(counts)
 
 
 @pytest.mark.usefixtures("offline")
@@ -55,13 +41,10 @@ def test_without_coras_files_auto_is_the_synthetic_twin(folder, monkeypatch):
     [
         ({"dataset": "Korra"}, "Korra"),
         ({"n_jobs": 0}, "n_jobs"),
-        ({"scheduler": "host"}, "scheduler"),
-        ({"dropout": 1.5}, "dropout"),
-        ({"lr": "fast"}, "lr"),
         ({"learning_rate": 0.1}, "learning_rate"),
     ],
 )
 def test_bad_values_are_named_before_folders_are_made(folder, settings, name):
-    with pytest.raises((ValueError, ValidationError), match=name):
+    with pytest.raises(ValueError, match=name):
         open_study(**{"dataset": "SyntheticCora", "output_dir": "out", **settings})
     assert not (folder / "out").exists()

@@ -1,23 +1,20 @@
-import re
-
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 import torch_geometric
+from experiments.test_grid import SMALL
 
-from deadgcn.config import PROJECT
 from deadgcn.data.graphs import load_graph
 from deadgcn.experiments.grid import METHODS, grid, run_grid
-from deadgcn.experiments.tables import checkpoint_name, load_checkpoint
+from deadgcn.experiments.tables import load_checkpoint
 
-EVIDENCE = PROJECT / "results/Cora/depth_runs.csv"
-SMALL = {"dataset": "SyntheticCora", "epochs": 3, "hidden_channels": 4}
+CONFIGS = grid(METHODS, num_layers=[0, 2], seed=range(2), **SMALL)
 
 
 @pytest.fixture(scope="module")
 def tables():
-    return run_grid(grid(METHODS, num_layers=[0, 2], seed=range(2), **SMALL), cache=None)
+    return run_grid(CONFIGS, cache=None)
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +24,7 @@ def graph():
 
 def test_tables_have_a_row_per_run_epoch_and_layer_in_grid_order(tables):
     keys = ["dataset", "method", "num_layers", "seed"]
-    configs = grid(METHODS, num_layers=[0, 2], seed=range(2), **SMALL)
-    expected = [(c.dataset, c.method, c.num_layers, c.seed) for c in configs]
+    expected = [(c.dataset, c.method, c.num_layers, c.seed) for c in CONFIGS]
     for table in (tables.runs, tables.epochs, tables.layers):
         assert list(table.columns[:4]) == keys
     assert list(tables.runs[keys].itertuples(index=False, name=None)) == expected
@@ -39,9 +35,7 @@ def test_tables_have_a_row_per_run_epoch_and_layer_in_grid_order(tables):
 
 
 def test_at_depth_zero_fractions_are_missing_and_not_zero(tables):
-    fractions = tables.runs.filter(like="fraction")
-    assert fractions.shape[1] == 4
-    at_zero = tables.runs["num_layers"] == 0
+    fractions, at_zero = tables.runs.filter(like="fraction"), tables.runs["num_layers"] == 0
     assert fractions[at_zero].isna().to_numpy().all() and fractions[~at_zero].notna().to_numpy().all()
 
 
@@ -50,45 +44,25 @@ def test_a_setting_that_varies_becomes_a_key_column():
     assert list(runs.columns[:5]) == ["dataset", "method", "num_layers", "seed", "lr"]
 
 
-def test_a_run_that_diverges_has_no_best_model_and_no_checkpoint(graph, tmp_path):
+def test_a_run_that_diverges_has_no_best_model(graph):
     tables = run_grid(grid({"fine": {}, "lost": {"lr": 1e30}}, num_layers=2, **SMALL), cache=None)
     assert tables.runs["diverged_epoch"].isna().tolist() == [True, False]
     assert tables.runs["best_epoch"].isna().tolist() == [False, True]
-    assert "diverged_epoch" not in tables.epochs and "diverged_epoch" not in tables.layers
-    assert len(tables.save_checkpoints(tmp_path)) == 1
-    with pytest.raises(ValueError, match="lost"):
-        tables.network(graph, method="lost")
+    assert tables.network(graph, method="lost").logits.isnan().all()
     assert tables.network(graph, trained=False, method="lost").logits.isfinite().all()
 
 
 def test_saved_tables_read_back_and_are_the_same_bytes_again(tables, tmp_path):
-    for folder in ("a", "b"):
-        tables.save(tmp_path / folder, "x")
-    names = sorted(path.name for path in (tmp_path / "a").iterdir())
-    assert names == ["x_epochs.csv.gz", "x_layers.csv.gz", "x_runs.csv"]
-    assert all((tmp_path / "a" / n).read_bytes() == (tmp_path / "b" / n).read_bytes() for n in names)
-    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "a" / "x_runs.csv"), tables.runs, check_dtype=False)
-    epochs = pd.read_csv(tmp_path / "a" / "x_epochs.csv.gz")
+    for prefix in ("a", "b"):
+        tables.save(tmp_path, prefix)
+    for name in ("runs.csv", "epochs.csv.gz", "layers.csv.gz"):
+        assert (tmp_path / f"a_{name}").read_bytes() == (tmp_path / f"b_{name}").read_bytes()
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "a_runs.csv"), tables.runs, check_dtype=False)
+    epochs = pd.read_csv(tmp_path / "a_epochs.csv.gz")
     pd.testing.assert_frame_equal(epochs, tables.epochs, check_dtype=False, rtol=1e-6)
 
 
-def test_saved_runs_have_the_columns_of_the_evidence(tables, tmp_path):
-    tables.save(tmp_path, "x")
-    ours, evidence = (path.read_text().splitlines() for path in (tmp_path / "x_runs.csv", EVIDENCE))
-    assert ours[0] == evidence[0]
-    # Depth 0 has no fractions, whole epochs have no decimals, a run that did not diverge has none.
-    pattern = re.compile(r"\w+,ReLU,0,0,\d+,,(0\.\d+),(0\.\d+),,,(0\.\d+),(0\.\d+),,")
-    assert pattern.fullmatch(ours[1]) and pattern.fullmatch(evidence[1])
-
-
-@pytest.mark.parametrize("prefix", ["", "a/b", "../x"])
-def test_a_prefix_is_no_path(tables, tmp_path, prefix):
-    with pytest.raises(ValueError, match="prefix"):
-        tables.save(tmp_path / "new", prefix)
-    assert not (tmp_path / "new").exists()
-
-
-@pytest.mark.parametrize("settings", [{}, {"normalize_features": True}, {"adjacency": "identity"}], ids=str)
+@pytest.mark.parametrize("settings", [{}, {"normalize_features": True}, {"adjacency": "identity"}])
 def test_a_rebuilt_network_has_the_recorded_numbers(graph, settings):
     arms = {**METHODS, "Swish": {"act": lambda z: z * torch.sigmoid(z)}}
     tables = run_grid(grid(arms, num_layers=2, seed=range(2), **SMALL, **settings), cache=None)
@@ -101,8 +75,7 @@ def test_a_rebuilt_network_has_the_recorded_numbers(graph, settings):
         zeros = torch.stack(network.activations) == 0  # [L, N, d]
         assert zeros.shape == (2, graph.num_nodes, 4)
         assert zeros.double().mean().item() == pytest.approx(run["zero_fraction"], abs=1e-3)
-        again, _ = network.model(network.x, network.adj)
-        assert torch.equal(again[0], network.logits) and not network.logits.requires_grad
+        assert torch.equal(network.model(network.x, network.adj)[0][0], network.logits)
 
 
 def test_an_untrained_network_depends_on_the_seed_only(tables, graph):
@@ -119,48 +92,33 @@ def test_exactly_one_run_must_be_identified(tables, graph, run):
         tables.network(graph, **run)
 
 
-def test_checkpoints_hold_tensors_only_and_load_into_pyg(tables, tmp_path):
-    paths = tables.save_checkpoints(tmp_path)
-    assert len(set(paths)) == len(tables.runs) == len(list(tmp_path.iterdir()))
-    assert paths[2].name.startswith("ReLU_2-layers_seed-0_")
-    state = torch.load(paths[2], weights_only=True)
+@pytest.fixture
+def checkpoint(tables, tmp_path):
+    tables.save_checkpoints(tmp_path)
+    (path,) = tmp_path.glob("ReLU_2-layers_seed-0_*.pth")
+    return path
+
+
+def test_checkpoints_hold_tensors_only_and_load_into_pyg(tables, checkpoint):
+    assert len(list(checkpoint.parent.iterdir())) == len(tables.runs)
+    state = torch.load(checkpoint, weights_only=True)
     torch_geometric.nn.GCN(1433, 4, 2, 7, jk="last").load_state_dict(state)
 
 
-def test_a_damaged_checkpoint_is_an_error_and_never_other_numbers(tables, tmp_path):
-    path = tables.save_checkpoints(tmp_path)[2]
-    content, state = path.read_bytes(), load_checkpoint(path)
+def test_a_damaged_checkpoint_is_an_error_and_never_other_numbers(tables, checkpoint):
+    content, state, errors = checkpoint.read_bytes(), load_checkpoint(checkpoint), 0
     assert all(torch.equal(value, tables.states[2][name]) for name, value in state.items())
-    errors = 0
     for place in np.random.default_rng(0).integers(len(content), size=200).tolist():
         damaged = bytearray(content)
         damaged[place] ^= 1 << (place % 8)
-        path.write_bytes(damaged)
+        checkpoint.write_bytes(damaged)
         try:
-            again = load_checkpoint(path)
-        except ValueError as error:
+            again = load_checkpoint(checkpoint)
+        except ValueError:
             errors += 1
-            assert str(path) in str(error)
         else:  # padding, or a date that nobody reads
             assert again.keys() == state.keys() and all(torch.equal(again[n], state[n]) for n in state)
     assert errors > 100
-    for half in (content[: len(content) // 2], b"", b"x" * 100):
-        path.write_bytes(half)
-        with pytest.raises(ValueError, match=str(path)):
-            load_checkpoint(path)
-
-
-def test_a_checkpoint_that_would_run_code_is_an_error(tmp_path, capsys):
-    class Harm:
-        def __reduce__(self):
-            return print, ("harm",)
-
-    torch.save({"lin.weight": Harm()}, tmp_path / "a.pth")
-    with pytest.raises(ValueError, match=r"a\.pth"):
-        load_checkpoint(tmp_path / "a.pth")
-    assert capsys.readouterr().out == ""
-
-
-def test_checkpoint_names_tell_settings_apart():
-    names = {checkpoint_name(c) for c in grid(METHODS, lr=[0.1, 0.2], num_layers=[1, 11], seed=range(2))}
-    assert len(names) == 24
+    checkpoint.write_bytes(content[:-100])
+    with pytest.raises(ValueError, match=str(checkpoint)):
+        load_checkpoint(checkpoint)

@@ -22,7 +22,6 @@ SMALL = {"num_layers": 3, "hidden_channels": 8, "epochs": 8}
         {"act": "leaky_relu", "negative_slope": 0.3, "bias": False},
         {"act": "elu"},
     ],
-    ids=str,
 )
 def test_a_rebuilt_run_has_its_recorded_accuracy(settings, twin):
     config = Config(seed=4, **(SMALL | settings))

@@ -90,13 +90,13 @@ def test_random_replacement_has_the_stated_spread_and_the_runs_own_numbers(repla
     expected = math.sqrt(2 / 300) if replacement == "he" else model.weights[0][1].std(correction=0).item()
     old = model.weights[0].detach().clone()
     mask = stripping_mask(old, dead[0], 0.8)
-    strip_dead_neurons_(model, dead, 0.8, replacement=replacement)
+    strip_dead_neurons_(model, dead, replacement, amount=0.8)
     new = model.weights[0].detach()[1][mask[1]]  # about 48,000 numbers
     assert new.std().item() == pytest.approx(expected, rel=0.02)
     assert abs(new.mean().item()) < 0.02 * expected
     assert torch.equal(model.weights[0].detach()[~mask], old[~mask])
     alone = GCN(300, 400, 2, num_layers=1, seeds=(9,))
-    strip_dead_neurons_(alone, [d[:1] for d in dead], 0.8, replacement=replacement)
+    strip_dead_neurons_(alone, [d[:1] for d in dead], replacement, amount=0.8)
     assert torch.equal(alone.weights[0][0], model.weights[0][1])
     assert not torch.equal(model.weights[0][0][mask[0]], model.weights[0][1][mask[0]][: mask[0].sum()])
 

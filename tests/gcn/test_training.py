@@ -97,7 +97,6 @@ def strip_literally(model, dead):
         {"num_layers": 0, "weight_decay": 0.1, "weight_decay_on": "first"},
         {"adjacency": "identity", "normalize_features": True},
     ],
-    ids=str,
 )
 def test_agrees_with_the_protocol_step_by_step(settings, twin):
     config = Config(seed=2, **(SMALL | {"num_layers": 4} | settings))
@@ -224,7 +223,7 @@ NEEDS_CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a C
 
 
 @NEEDS_CUDA
-@pytest.mark.parametrize("settings", [{}, {"strip": True}, {"act": "leaky_relu"}, {"act": "elu"}], ids=str)
+@pytest.mark.parametrize("settings", [{}, {"strip": True}, {"act": "leaky_relu"}, {"act": "elu"}])
 def test_cuda_agrees_with_the_cpu(settings, twin):
     configs = [Config(num_layers=3, epochs=5, seed=seed, **settings) for seed in range(3)]
     for cpu, cuda in zip(train(configs, twin, "cpu"), train(configs, twin, "cuda"), strict=True):

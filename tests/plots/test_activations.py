@@ -28,7 +28,7 @@ def test_dead_columns_are_empty_and_marked():
     ax = plt.subplots()[1]
     plot_activations(bin_nodes(POST, CLASSES, max_rows=2), ax, order=np.array([2, 0, 1]))
     assert ax.collections[0].get_array().mask.tolist() == [[True, False, True], [False, False, True]]
-    assert ax.lines[0].get_xdata().tolist() == [2.5]
+    assert ax.collections[1].get_offsets()[:, 0].tolist() == [2.5]
     plot_activations(bin_nodes(torch.zeros(4, 3), CLASSES), ax)  # a silent layer has no largest value
 
 

@@ -5,14 +5,7 @@ import pandas as pd
 import pytest
 import scipy.stats
 
-from deadgcn.stats.estimates import (
-    pair_by_seed,
-    paired_difference,
-    probability_of_improvement,
-    rank_correlation,
-    share_above,
-    summarize,
-)
+import deadgcn as dg
 
 T_2 = 4.302652729911275  # 97.5 % quantile of Student's t with 2 degrees of freedom, from a printed table
 Z = 1.959963984540054  # of the normal distribution
@@ -21,38 +14,34 @@ HALF = T_2 / math.sqrt(3)  # of the interval of three values with a standard dev
 
 def make_runs(diverged=(), **values_by_method) -> pd.DataFrame:
     """One row per run at depth 5; the seed is the place in the list. `diverged` lists (method, seed)."""
-    rows = [
-        {"method": method, "num_layers": 5, "seed": seed, "test_acc": value}
-        for method, values in values_by_method.items()
-        for seed, value in enumerate(values)
-    ]
+    parts = [pd.DataFrame({"method": m, "test_acc": x}) for m, x in values_by_method.items()]
+    runs = pd.concat([part.assign(num_layers=5, seed=part.index) for part in parts], ignore_index=True)
     if diverged:
-        rows = [
-            row | {"diverged_epoch": 3 if (row["method"], row["seed"]) in diverged else None} for row in rows
-        ]
-    return pd.DataFrame(rows)
+        lost = [run in diverged for run in zip(runs["method"], runs["seed"], strict=True)]
+        runs["diverged_epoch"] = np.where(lost, 3, np.nan)
+    return runs
 
 
 def test_summarize_by_hand():
-    (row,) = summarize(make_runs(ReLU=[1.0, 2.0, 3.0]), "test_acc").to_dict("records")
+    (row,) = dg.summarize(make_runs(ReLU=[1.0, 2.0, 3.0]), "test_acc").to_dict("records")
     assert list(row) == ["method", "num_layers", "n", "mean", "std", "low", "high"]
     assert list(row.values()) == ["ReLU", 5, 3, 2, 1, pytest.approx(2 - HALF), pytest.approx(2 + HALF)]
 
 
 def test_groups_keep_their_order_and_depend_on_their_own_numbers_only():
     a, b, c = np.random.default_rng(2).exponential(size=(3, 30))
-    alone = summarize(make_runs(a=a), "test_acc").to_numpy().tolist()
+    alone = dg.summarize(make_runs(a=a), "test_acc").to_numpy().tolist()
     for runs in (make_runs(b=b, a=a), make_runs(c=c[:5], a=a), make_runs(b=b, c=c, a=a)):
-        table = summarize(runs, "test_acc")
+        table = dg.summarize(runs, "test_acc")
         assert table["method"].tolist() == list(runs["method"].unique())
         assert table[table["method"] == "a"].to_numpy().tolist() == alone
-        shuffled = summarize(runs.sample(frac=1, random_state=0), "test_acc").set_index("method")
+        shuffled = dg.summarize(runs.sample(frac=1, random_state=0), "test_acc").set_index("method")
         pd.testing.assert_frame_equal(shuffled.loc[table["method"]].reset_index(), table, rtol=0, atol=0)
 
 
 def test_missing_values_are_left_out_and_not_counted():
     runs = make_runs(a=[1.0, np.nan, 3.0, np.inf], one=[7.0, np.nan], none=[np.nan])
-    table = summarize(runs, "test_acc")
+    table = dg.summarize(runs, "test_acc")
     assert table["n"].tolist() == [2, 1, 0]
     assert table["mean"].tolist() == pytest.approx([2, 7, np.nan], nan_ok=True)
     assert table.loc[1:, ["std", "low", "high"]].isna().all(axis=None)
@@ -60,19 +49,19 @@ def test_missing_values_are_left_out_and_not_counted():
 
 def test_log_gives_the_geometric_mean_by_hand():
     runs = make_runs(a=[1e-22, 1e-20, 1e-18, 0.0], dead=[0.0, 0.0])
-    row, dead = summarize(runs, "test_acc", log=True).to_dict("records")
+    row, dead = dg.summarize(runs, "test_acc", log=True).to_dict("records")
     assert (row["n"], row["n_zero"], dead["n"], dead["n_zero"]) == (3, 1, 0, 2)
     assert row["mean"] == pytest.approx(1e-20) and row["std"] == pytest.approx(100)
     assert [row["low"], row["high"]] == pytest.approx([1e-20 * 100**x for x in (-HALF, HALF)])
-    assert np.isnan(dead["mean"]) and "n_zero" not in summarize(runs, "test_acc")
+    assert np.isnan(dead["mean"]) and "n_zero" not in dg.summarize(runs, "test_acc")
 
 
 def test_several_values_make_one_block_each():
     runs = make_runs(ReLU=[1.0, 3.0], LeakyReLU=[5.0, 5.0]).assign(val_acc=0.5)
-    table = summarize(runs, ("val_acc", "test_acc"))
+    table = dg.summarize(runs, ("val_acc", "test_acc"))
     assert table["quantity"].tolist() == ["val_acc"] * 2 + ["test_acc"] * 2
     last = table[2:].drop(columns="quantity").reset_index(drop=True)
-    pd.testing.assert_frame_equal(last, summarize(runs, "test_acc"))
+    pd.testing.assert_frame_equal(last, dg.summarize(runs, "test_acc"))
 
 
 @pytest.mark.parametrize(
@@ -80,7 +69,6 @@ def test_several_values_make_one_block_each():
     [
         ({"value": "foo"}, "foo"),
         ({"by": ("method", "depth")}, "depth"),
-        ({"confidence": 95}, "95"),
         ({"statistic": "median"}, "median"),
         ({"log": True}, "-2.0"),
         ({"by": "num_layers"}, "'seed': 0"),  # two runs of one seed in a group
@@ -88,35 +76,23 @@ def test_several_values_make_one_block_each():
 )
 def test_summarize_names_the_bad_choice(arguments, named):
     with pytest.raises(ValueError, match=named):
-        summarize(make_runs(a=[1.0, -2.0], b=[3.0, 4.0]), **{"value": "test_acc", **arguments})
-
-
-def test_pairs_at_every_depth_by_a_loop():
-    rng = np.random.default_rng(1)
-    runs = pd.concat([make_runs(a=rng.random(8), b=rng.random(8)).assign(num_layers=d) for d in (30, 5)])
-    runs = runs.sample(frac=1, random_state=0)
-    pairs = pair_by_seed(runs, "test_acc", "a", "b", log=True)
-    assert len(pairs) == 16
-    for pair in pairs.itertuples():
-        run = runs[(runs["num_layers"] == pair.num_layers) & (runs["seed"] == pair.seed)].set_index("method")
-        difference = math.log(run.loc["a", "test_acc"]) - math.log(run.loc["b", "test_acc"])
-        assert pair.number == pytest.approx(difference, rel=1e-12) and pair.win == (difference > 0)
+        dg.summarize(make_runs(a=[1.0, -2.0], b=[3.0, 4.0]), **{"value": "test_acc", **arguments})
 
 
 def test_paired_difference_by_hand():
     runs = make_runs(ReLU=[1.0, 5.0, 9.0], pruned=[2.0, 7.0, 12.0])  # differences 1, 2, 3
-    (row,) = paired_difference(runs, "test_acc", "pruned", "ReLU").to_dict("records")
+    (row,) = dg.paired_difference(runs, "test_acc", "pruned", "ReLU").to_dict("records")
     assert list(row) == "num_layers method baseline n difference std low high p_value p_holm".split()
     assert list(row.values())[:6] == [5, "pruned", "ReLU", 3, 2, 1]
     assert [row["low"], row["high"]] == pytest.approx([2 - HALF, 2 + HALF])
     assert row["p_value"] == pytest.approx(0.0741799, abs=1e-7)  # t = 2 * sqrt(3): 1 - t / sqrt(t^2 + 2)
-    (back,) = paired_difference(runs, "test_acc", "ReLU", "pruned").to_dict("records")
+    (back,) = dg.paired_difference(runs, "test_acc", "ReLU", "pruned").to_dict("records")
     assert (back["difference"], back["high"]) == (-2, pytest.approx(-row["low"]))
 
 
 def test_paired_ratios_by_hand():
     runs = make_runs(a=[2e-20, 4e-10, 8.0, 0.0, 3.0], b=[1e-20, 1e-10, 1.0, 5.0, np.nan])  # ratios 2, 4, 8
-    row = paired_difference(runs, "test_acc", "a", "b", log=True, margin=2.0**5).iloc[0]
+    row = dg.paired_difference(runs, "test_acc", "a", "b", log=True, margin=2.0**5).iloc[0]
     assert (row["n"], row["n_zero"], row["difference"]) == (3, 1, pytest.approx(4))
     assert row[["std", "low", "high"]].tolist() == pytest.approx([2, 4 * 2**-HALF, 4 * 2**HALF])
     assert row["p_equivalent"] == pytest.approx((1 - math.sqrt(27 / 29)) / 2)  # of 1, 2, 3 with margin 5
@@ -125,30 +101,24 @@ def test_paired_ratios_by_hand():
 def test_pairs_are_matched_by_seed_whatever_the_order_of_rows():
     a, b = np.random.default_rng(5).random((2, 25))
     runs = make_runs(a=a, b=b)
-    expected = paired_difference(runs, "test_acc", "b", "a", margin=0.1)
+    expected = dg.paired_difference(runs, "test_acc", "b", "a", margin=0.1)
     assert expected["p_value"][0] == pytest.approx(scipy.stats.ttest_rel(b, a).pvalue)
     for order in range(3):
-        found = paired_difference(runs.sample(frac=1, random_state=order), "test_acc", "b", "a", margin=0.1)
+        found = dg.paired_difference(
+            runs.sample(frac=1, random_state=order), "test_acc", "b", "a", margin=0.1
+        )
         pd.testing.assert_frame_equal(found, expected, rtol=0, atol=0)
     swapped = runs.assign(seed=[*range(25), *reversed(range(25))])
-    assert paired_difference(swapped, "test_acc", "b", "a")["std"][0] != expected["std"][0]
+    assert dg.paired_difference(swapped, "test_acc", "b", "a")["std"][0] != expected["std"][0]
 
 
 def test_differences_that_are_equal_up_to_rounding_have_no_variance():
     assert 0.3 - 0.2 != 0.2 - 0.1  # in the last bits: a t test would make that p = 1e-16
-    (row,) = paired_difference(make_runs(a=[0.3, 0.2], b=[0.2, 0.1]), "test_acc", "a", "b").to_dict("records")
+    (row,) = dg.paired_difference(make_runs(a=[0.3, 0.2], b=[0.2, 0.1]), "test_acc", "a", "b").to_dict(
+        "records"
+    )
     assert row["low"] == row["difference"] == row["high"] == pytest.approx(0.1)
     assert row["p_value"] == 0.5  # the sign test's: two equal signs
-    tiny = pair_by_seed(make_runs(a=[1e-20, 1.5e-20], b=[0.0, 1e-20]), "test_acc", "a", "b")
-    assert tiny["number"].tolist() == [1e-20, 1.5e-20 - 1e-20]
-
-
-def test_holm_counts_the_rows_returned():
-    gaps = {5: [1.0, 2, 3], 10: [0.0, 0, 0], 15: [np.nan, np.nan, 1], 20: [-1.0, -1, -1]}
-    runs = [make_runs(a=gap, b=np.zeros(3)).assign(num_layers=d) for d, gap in gaps.items()]
-    for count, expected in (4, [0.2225397, 1, np.nan, 0.5]), (1, [0.0741799]):
-        table = paired_difference(pd.concat(runs[:count]), "test_acc", "a", "b")
-        assert table["p_holm"].tolist() == pytest.approx(expected, rel=1e-6, nan_ok=True)
 
 
 @pytest.mark.parametrize(
@@ -163,47 +133,49 @@ def test_holm_counts_the_rows_returned():
 def test_paired_difference_names_the_bad_choice(bad, named):
     arguments = {"value": "test_acc", "method": "a", "baseline": "b", **bad}
     with pytest.raises(ValueError, match=named):
-        paired_difference(make_runs(a=[1.0, 3.0], b=[2.0, 1.0]), **arguments)
+        dg.paired_difference(make_runs(a=[1.0, 3.0], b=[2.0, 1.0]), **arguments)
 
 
 def test_seeds_of_one_method_only_and_seeds_with_two_runs_are_refused():
     with pytest.raises(ValueError, match=r"'a' and 'b' .*seed.*2"):
-        paired_difference(make_runs(a=[1.0, 2.0, 3.0], b=[1.0, 2.0]), "test_acc", "a", "b")
+        dg.paired_difference(make_runs(a=[1.0, 2.0, 3.0], b=[1.0, 2.0]), "test_acc", "a", "b")
     runs = make_runs(a=[1.0, 2.0], b=[3.0, 4.0])
     both = pd.concat([runs.assign(dataset="Cora"), runs.assign(dataset="CiteSeer")])
-    with pytest.raises(ValueError, match="'method': 'a', 'seed': 0"):
-        paired_difference(both, "test_acc", "a", "b")
-    assert len(paired_difference(both, "test_acc", "a", "b", by=("dataset", "num_layers"))) == 2
+    with pytest.raises(ValueError, match="'seed': 0"):
+        dg.paired_difference(both, "test_acc", "a", "b")
+    assert len(dg.paired_difference(both, "test_acc", "a", "b", by=("dataset", "num_layers"))) == 2
 
 
 def test_runs_and_pairs_that_diverged_are_counted():
     lost = {("a", 1), ("a", 2), ("b", 0), ("b", 2)}
     runs = make_runs(lost, a=[1.0, np.nan, 3.0, 5.0], b=[2.0, 1.0, 1.0, 1.0])
-    table = summarize(runs, "test_acc")
+    table = dg.summarize(runs, "test_acc")
     assert list(table)[2:4] == ["n", "n_diverged"]
     assert table[["n", "n_diverged"]].to_numpy().tolist() == [[3, 2], [4, 2]]
-    (row,) = paired_difference(runs, "test_acc", "a", "b").to_dict("records")
+    (row,) = dg.paired_difference(runs, "test_acc", "a", "b").to_dict("records")
     assert (row["n"], row["n_diverged"], row["difference"]) == (3, 3, pytest.approx(5 / 3))
 
 
 def test_shares_and_wilsons_interval_by_hand():
     runs = make_runs(a=[1.0, 2, 3, 4, np.nan], b=[1.0, 1, 5, 1, 0], c=[0.0, 0, 0, 0, 0])
-    (row,) = probability_of_improvement(runs, "test_acc", "a", "b").to_dict("records")  # tie, won, lost, won
+    (row,) = dg.probability_of_improvement(runs, "test_acc", "a", "b").to_dict(
+        "records"
+    )  # tie, won, lost, won
     assert [row[name] for name in ("method", "baseline", "n", "probability")] == ["a", "b", 4, 2.5 / 4]
     for end in (row["low"], row["high"]):  # Wilson's interval ends where this holds
         assert abs(end - 2.5 / 4) == pytest.approx(Z * math.sqrt(end * (1 - end) / 4))
-    table = share_above(runs, "test_acc", 1, by="method")
+    table = dg.share_above(runs, "test_acc", 1, by="method")
     assert table[["method", "n", "share"]].to_numpy().tolist() == [["a", 4, 0.75], ["b", 5, 0.2], ["c", 5, 0]]
     assert table.loc[2, ["low", "high"]].tolist() == [0, pytest.approx(Z**2 / (5 + Z**2))]
-    assert share_above(runs, "test_acc", -1, by="method")["high"].tolist() == [1, 1, 1]
-    assert share_above(runs.assign(test_acc=np.nan), "test_acc", 1)["share"].isna().all()
+    assert dg.share_above(runs, "test_acc", -1, by="method")["high"].tolist() == [1, 1, 1]
+    assert dg.share_above(runs.assign(test_acc=np.nan), "test_acc", 1)["share"].isna().all()
 
 
 def test_rank_correlation_by_hand():
-    found = rank_correlation([1, 2, np.nan, 3, 4, 50], [2, 1, 9, 4, 3, 5])  # 1 - 6 * 4 / (5 * 24)
+    found = dg.rank_correlation([1, 2, np.nan, 3, 4, 50], [2, 1, 9, 4, 3, 5])  # 1 - 6 * 4 / (5 * 24)
     half = Z * math.sqrt((1 + 0.8**2 / 2) / 2)
     ends = math.tanh(math.atanh(0.8) - half), math.tanh(math.atanh(0.8) + half)
     assert found == pytest.approx({"n": 5, "correlation": 0.8, "low": ends[0], "high": ends[1]})
-    assert list(rank_correlation([1, 2, 3, 4], [9, 4, 1, 0]).values()) == [4, -1, -1, -1]
-    assert np.isnan(list(rank_correlation([1, 1, 1, 1], [1, 2, 3, 4]).values())[1:]).all()
-    assert np.isnan(list(rank_correlation([1, 2, 3], [1, 3, 2]).values())[2:]).all()
+    assert list(dg.rank_correlation([1, 2, 3, 4], [9, 4, 1, 0]).values()) == [4, -1, -1, -1]
+    assert np.isnan(list(dg.rank_correlation([1, 1, 1, 1], [1, 2, 3, 4]).values())[1:]).all()
+    assert np.isnan(list(dg.rank_correlation([1, 2, 3], [1, 3, 2]).values())[2:]).all()
