@@ -33,11 +33,7 @@ def scrub(path: Path, root: Path) -> None:
             cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
             for data in (output.get("data", output) for output in cell.outputs):
                 data.pop("application/vnd.jupyter.widget-view+json", None)
-                for kind in {
-                    "text",
-                    "text/plain",
-                    "text/html",
-                } & data.keys():  # a picture could hold the path
+                for kind in data.keys() & {"text", "text/plain"}:  # not in pictures
                     data[kind] = data[kind].replace(f"{root}/", "")
     # Of the report only the page is kept.
     text = nbformat.writes(nb).replace(f"/{STAGE}", "").replace("(09_report.ipynb)", "(../report.html)")
