@@ -84,7 +84,7 @@ def run(notebook: Path, given: dict[str, Any], output_dir: Path) -> None:
     executed.parent.mkdir(parents=True)
     try:
         _papermill(notebook, given, executed)
-        scrub(executed)
+        scrub(executed, notebook.parents[1])
         if notebook.stem == REPORT:
             from deadgcn.paper.report import render  # nbconvert is slow to import
 

@@ -20,8 +20,8 @@ class RunError(RuntimeError):
     """A notebook that did not run to its end, or a table that was edited."""
 
 
-def scrub(path: Path) -> None:
-    """Remove what differs between equal runs: times, ids, stderr (progress bars), live controls."""
+def scrub(path: Path, root: Path) -> None:
+    """Remove what differs between equal runs: times, ids, stderr, live controls, the path of the project."""
     import nbformat  # slow to import, and a refused parameter needs none
 
     nb = nbformat.read(path, as_version=4)
@@ -31,8 +31,10 @@ def scrub(path: Path) -> None:
         cell.metadata = {"tags": cell.metadata.get("tags", [])}
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
-            for output in cell.outputs:
-                output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
+            for data in (output.get("data", output) for output in cell.outputs):
+                data.pop("application/vnd.jupyter.widget-view+json", None)
+                for kind in data.keys() & {"text", "text/plain"}:  # not in pictures
+                    data[kind] = data[kind].replace(f"{root}/", "")
     # Of the report only the page is kept.
     text = nbformat.writes(nb).replace(f"/{STAGE}", "").replace("(09_report.ipynb)", "(../report.html)")
     path.write_text(text + "\n", encoding="utf-8")

@@ -49,8 +49,8 @@ def tables(root: Path, dataset: str) -> dict[str, Path]:
     return {str(path.relative_to(root)): path for path in sorted(root.glob(f"[fr]*s/{dataset}/*.csv"))}
 
 
-def verify(dataset: str, evidence: Path, rerun: Path) -> bool:
-    """Compare a data set's tables, print what differs, and return whether the rerun confirms the evidence."""
+def differences(dataset: str, evidence: Path, rerun: Path) -> list[str]:
+    """What keeps a rerun from confirming a data set's evidence, one line each."""
     records = [list(root.glob(f"results/{dataset}/provenance/*.json")) for root in (evidence, rerun)]
     machines = [json.loads(path.read_text(encoding="utf-8"))["machine"] for path in records[0] + records[1]]
     same = all(records) and all(machine == machines[0] for machine in machines)
@@ -61,18 +61,19 @@ def verify(dataset: str, evidence: Path, rerun: Path) -> bool:
             lines += [f"{name}: {line}" for line in compare(pd.read_csv(one[name]), pd.read_csv(other[name]))]
         elif one[name].read_bytes() != other[name].read_bytes():
             lines.append(f"{name}: other bytes, on the same machine")
-    print(*(lines or [f"{dataset}: the rerun confirms the evidence"]), sep="\n")
-    return not lines
+    return lines
 
 
 def main(dataset: str = "auto", evidence: Path = PROJECT, rerun: Path = PROJECT / "build" / "verify") -> int:
-    """Compare one data set, or all that were run again, and return the exit status."""
-    paths = (rerun / "results").glob("*" if dataset == "auto" else dataset)
-    names = [name for name in sorted(path.name for path in paths) if tables(evidence, name)]
+    """Compare one data set, or all that were run again, print what differs, and return the exit status."""
+    paths = sorted((rerun / "results").glob("*" if dataset == "auto" else dataset))
+    names = [path.name for path in paths if tables(evidence, path.name)]
     if not names:
         print(f"error: {dataset} has no tables both in {evidence} and in {rerun}", file=sys.stderr)
         return 2
-    return 0 if all([verify(name, evidence, rerun) for name in names]) else 1
+    lines = [line for name in names for line in differences(name, evidence, rerun)]
+    print(*(lines or [f"{', '.join(names)}: the rerun confirms the evidence"]), sep="\n")
+    return 1 if lines else 0
 
 
 if __name__ == "__main__":

@@ -24,12 +24,15 @@ def test_files_replace_those_at_their_places(tmp_path):
 
 
 def test_of_controls_the_text_remains(tmp_path):
-    bundle = {"application/vnd.jupyter.widget-view+json": {"model_id": "random"}, "text/plain": "controls"}
+    bundle = {
+        "application/vnd.jupyter.widget-view+json": {"model_id": "random"},
+        "text/plain": f"controls in {tmp_path}/a",
+    }
     cell = v4.new_code_cell(outputs=[v4.new_output("display_data", bundle)])
     nbformat.write(v4.new_notebook(cells=[cell], metadata={"widgets": {}}), tmp_path / "a.ipynb")
-    scrub(tmp_path / "a.ipynb")
+    scrub(tmp_path / "a.ipynb", tmp_path)
     nb = nbformat.read(tmp_path / "a.ipynb", as_version=4)
-    assert nb.cells[0].outputs[0].data == {"text/plain": "controls"} and "widgets" not in nb.metadata
+    assert nb.cells[0].outputs[0].data == {"text/plain": "controls in a"} and "widgets" not in nb.metadata
 
 
 def test_processors_of_one_name_are_told_apart(tmp_path, monkeypatch):

@@ -12,30 +12,28 @@ from deadgcn.paper import execute
 COUNTS = "num_layers num_seeds num_seeds_deep hidden_channels epochs".split()
 LISTS = "depths walk_depths powers".split()
 DEFAULTS = {"lr": 0.1, "weight_decay": 0.1, "dropout": 0.1, "n_jobs": -1, "normalize_features": False}
-DEFAULTS |= dict.fromkeys(COUNTS, 10) | {key: [2] for key in LISTS} | {"save_checkpoints": True}
+DEFAULTS |= dict.fromkeys(COUNTS, 10) | {name: [2] for name in LISTS} | {"save_checkpoints": True}
 DEFAULTS |= {"dataset": "auto", "weight_decay_on": "all", "scheduler": "", "output_dir": "build/notebook"}
 PARAMETERS = "\n".join(f"{name} = {value!r}" for name, value in DEFAULTS.items())
 
 ILLEGAL = {
-    "depths": "[-1] [1000000] [5,5] [0] [] [deep] [2.5] [yes] [null] [[2]] 5 [4,2]".split(),
-    "walk_depths": ["[0, 10]", "[10, 10]", "2-30", "{5: 10}", "[2024-01-01]"],
-    "num_layers": ["0", "1000000"],
-    "num_seeds": ["0", "-3", "1e5", "1000000000", "[1, 2]", "two", "1.0", "9" * 4000],
-    "num_seeds_deep": ["0"],
-    "hidden_channels": ["0", "3.2", "100000"],
-    "epochs": ["0", "1", "on", "true", "1:30"],
-    "lr": ["0", "-1e-3", "fast", "off", ".inf", ".nan", "", "{a: b}", "2024-01-01"],
-    "weight_decay": ["-5e-4"],
-    "weight_decay_on": ["last"],
-    "dropout": ["1", "-0.1"],
-    "normalize_features": ["1"],
-    "save_checkpoints": ["'no'"],
-    "powers": ["[4, 2]", "[0, 1]", "[1000000000]"],
-    "n_jobs": ["0", "1000000", "all"],
-    "scheduler": ["host:8786", "8786", "tcp://host"],
-    "dataset": ["../../etc", "[Cora, CiteSeer]", "-h", "''"],
-    "depth": ["[2]"],
-    "output_dir": ["/tmp"],
+    "depths": "[-1] [1000000] [5,5] [0] [] [deep] [2.5] [yes] [null] [[2]] 5 [4,2]",
+    "walk_depths": "[0,10] [10,10] 2-30 {5:10} [2024-01-01]",
+    "num_layers": "0 1000000",
+    "num_seeds": f"0 -3 1e5 1000000000 [1,2] two 1.0 {'9' * 4000}",
+    "epochs": "0 1 on true 1:30",
+    "lr": "0 -1e-3 fast off .inf .nan null {a:b} 2024-01-01",
+    "weight_decay": "-5e-4",
+    "weight_decay_on": "last",
+    "dropout": "1 -0.1",
+    "normalize_features": "1",
+    "save_checkpoints": "'no'",
+    "powers": "[4,2] [0,1] [1000000000]",
+    "n_jobs": "0 1000000 all",
+    "scheduler": "host:8786 8786 tcp://host",
+    "dataset": "../../etc [Cora,CiteSeer] -h ''",
+    "depth": "[2]",
+    "output_dir": "/tmp",
 }
 BOMB = "\n".join(
     ["depths: &a0 [1]", *(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 30))]
@@ -68,9 +66,9 @@ def refusal(capsys, *arguments):
 
 @pytest.mark.parametrize("name", ILLEGAL)
 def test_an_illegal_value_is_refused_and_named(name, notebook, nothing_starts, capsys):
-    for value in ILLEGAL[name]:
+    for value in ILLEGAL[name].split():
         said = refusal(capsys, notebook, "--set", f"{name}: {value}")
-        assert name in said and ("--set" in said or value == "1"), said
+        assert "--set" in said and (name in said or value == "1"), said
 
 
 @pytest.mark.parametrize("text", UNREADABLE, ids=lambda text: text[:12])

@@ -60,7 +60,8 @@ def test_the_text_is_filled_in(rendered):
     assert [link["href"] for link in page.nav.select("a")] == ["#Abstract", "#References"]
     assert page.select(".equation math[display=block]") and page.select("table#T_t caption")
     assert page.pre.string == "a < b"
-    assert "secret" not in str(page) and "About" not in str(page)
+    assert "secret" not in str(page) and "About" not in str(page) and not page.select(".banner")
+    assert "Twin, 2 seeds" in rendered(run="Twin, 2 seeds").select_one(".banner").text
 
 
 def test_a_figure_has_its_picture_alternative_text_and_caption(rendered):
@@ -76,11 +77,6 @@ def test_links_are_those_of_the_page(rendered, folder, dataset, up):
     links = {link.text: link["href"] for link in rendered(folder=folder, dataset=dataset).main.select("a")}
     assert links["CSV"] == f"{up}/figures/{dataset}/a.csv" and links["Project"] == f"{up}/README.md"
     assert links["03"] == "notebooks/03_a.ipynb" and links["1"] == "#ref-twice" and links["Figure 2"] == "#b"
-
-
-def test_a_page_of_another_run_says_so(rendered):
-    assert not rendered().select(".banner")
-    assert "Twin, 2 seeds" in rendered(run="Twin, 2 seeds").select_one(".banner").text
 
 
 @pytest.mark.parametrize(("text", "name"), [("{{ rise }}", "rise"), ("[@nobody]", "nobody")])

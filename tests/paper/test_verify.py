@@ -48,16 +48,17 @@ def _verify(roots, dataset="Cora"):
     return main(dataset, roots / "evidence", roots / "rerun")
 
 
-@pytest.mark.parametrize("processor", ["one", "two"])
-def test_equal_tables_are_confirmed(roots, processor):
-    _record(roots / "rerun", processor)
-    assert _verify(roots) == _verify(roots, "auto") == 0
+@pytest.mark.parametrize("dataset", ["Cora", "auto"])
+def test_equal_tables_are_confirmed(roots, dataset):
+    assert _verify(roots, dataset) == 0
+    _record(roots / "rerun", "two")
+    assert _verify(roots, dataset) == 0
 
 
 @pytest.mark.parametrize("name", [RUNS, CELLS, FACTS, FIGURE])
 def test_on_the_same_machine_every_byte_counts(roots, capsys, name):
     path = roots / "rerun" / name
-    path.write_text(path.read_text().replace("0.8", "0.80").replace("0.74,", "0.740,"))
+    path.write_text(path.read_text() + "\n")
     assert _verify(roots) == 1 and name in capsys.readouterr().out
 
 
@@ -92,8 +93,7 @@ def test_elsewhere_what_rounding_does_not_do_is_named(roots, capsys, name, colum
     _change(roots, name, column, rows, value)
     _record(roots / "rerun", "two")
     assert _verify(roots) == 1
-    out = capsys.readouterr().out
-    assert name in out
+    assert name in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("processor", ["one", "two"])
@@ -107,12 +107,6 @@ def test_rows_columns_and_files_that_one_side_lacks_are_differences(roots, capsy
         path.unlink()
         assert _verify(roots) == 1 and name in capsys.readouterr().out
         table.to_csv(path, index=False)
-
-
-def test_without_provenance_it_is_another_machine(roots):
-    _change(roots, RUNS, "best_epoch", 3, 2)
-    (roots / "evidence/results/Cora/provenance/01_data.json").unlink()
-    assert _verify(roots) == 0
 
 
 def test_nothing_to_compare_has_status_two(roots, capsys):
