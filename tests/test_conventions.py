@@ -1,5 +1,6 @@
 """What other people's tools expect of the project's files."""
 
+import ast
 import tomllib
 from pathlib import Path
 
@@ -44,3 +45,14 @@ def test_every_direct_dependency_is_locked():
     names = {item.split(">")[0].split("[")[0].lower() for item in wanted} - {"deadgcn"}
     assert names <= {name.lower() for name in LOCKED}
     assert LOCKED["torch"] == "2.13.0"
+
+
+def test_imports_go_down_the_list_only():
+    """And `paper` imports nothing but config; nothing imports it."""
+    order = ["paper", "plots", "stats", "experiments", "gcn", "data", "config"]
+    for path in (ROOT / "deadgcn").glob("*/*.py"):
+        wing = path.parent.name
+        below = ["config"] if wing == "paper" else order[order.index(wing) + 1 :]
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("deadgcn."):
+                assert node.module.split(".")[1] in (wing, *below), f"{path.name} imports {node.module}"
