@@ -2,11 +2,18 @@
 
 import json
 import re
+import shutil
+import signal
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import yaml
-from lab import FLAGS, MINUTE, ROOT, Lab, chromium, expect, in_front, run_all
-from playwright.sync_api import sync_playwright
+from checkout import ROOT, Checkout
+from playwright.sync_api import expect, sync_playwright
+from tiny_project import write_file
 
 from deadgcn.paper.parameters import read_defaults
 
@@ -14,12 +21,27 @@ pytestmark = pytest.mark.browser
 SMOKE = yaml.safe_load((ROOT / "params" / "profiles" / "smoke.yaml").read_text(encoding="utf-8"))
 SMOKE |= {"dataset": "SyntheticCora", "n_jobs": 1}  # needs no files and no worker processes
 REPORT = ROOT / "report" / "report.html"
+PICTURES = ROOT / "build" / "browser"  # each page as a test left it
+LAB_FLAGS = "LAB_FLAGS=--no-browser --ServerApp.port=0 --ServerApp.allow_root=True"
+NEWS = "etc/jupyter/lab/user-settings/@jupyterlab/apputils-extension/notification.jupyterlab-settings"
+# A reader's own Jupyter settings, which must not reach the notebooks.
+FOREIGN = {
+    "jupyter_server_config.py": "c.ServerApp.contents_manager_class = 'missing.Manager'",
+    "profile_default/startup/00.py": "raise SystemExit",
+    "deadgcn/__init__.py": "raise ImportError('another deadgcn')",
+}
+VARIABLES = ("JUPYTER_CONFIG_DIR", "JUPYTER_CONFIG_PATH", "JUPYTER_DATA_DIR", "JUPYTER_PATH")
+VARIABLES += ("IPYTHONDIR", "PYTHONPATH")
+MINUTE = 60_000  # in Playwright's milliseconds
 
 
 @pytest.fixture(scope="module")
 def browser():
+    """The system's browser, or else Playwright's. Without one the tests fail: skipping would hide it."""
+    paths = [shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome")]
+    path = next(filter(None, paths), None)
     with sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
+        yield playwright.chromium.launch(executable_path=path)
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +49,93 @@ def lab(browser, tmp_path_factory):
     lab = Lab(tmp_path_factory.mktemp("lab"), browser)
     yield lab
     lab.stop()
+
+
+class Lab:
+    """A copy of the project below `folder`, JupyterLab running in it, and a browser."""
+
+    def __init__(self, folder, browser):
+        self.copy, self.browser, self.log = Checkout(folder), browser, folder / "lab.txt"
+        self.notebooks, venv = self.copy.root / "notebooks", self.copy.root / ".venv"
+        (venv / "share").unlink()  # a link to the real one
+        for part, left in {"share": "runtime", "etc": "lab"}.items():  # without a developer's own settings
+            source = Path(sys.prefix, part, "jupyter")
+            shutil.copytree(source, venv / part / "jupyter", ignore=shutil.ignore_patterns(left))
+        write_file(venv / NEWS, '{"fetchNews": "false"}')  # otherwise Lab asks whether it may
+        for name, text in FOREIGN.items():
+            write_file(folder / "foreign" / name, text)
+        env = dict.fromkeys(VARIABLES, str(folder / "foreign"))
+        with self.log.open("w") as log:
+            self.process = self.copy.start(goal="lab", flags=[LAB_FLAGS], env=env, stdout=log)
+        self.url, self.token = self._address()
+
+    def _address(self):
+        deadline = time.monotonic() + 60
+        while not (found := re.search(r"(http://127\S+?/)lab\S*\?token=(\w+)", self.log.read_text())):
+            assert self.process.poll() is None and time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.2)
+        return found.groups()
+
+    @contextmanager
+    def page(self, name, address):
+        """A page with a notebook whose kernel is ready; a picture of how it was left goes to PICTURES."""
+        self.complaints = []  # errors in the browser's console
+        page = self.browser.new_page(viewport={"width": 1280, "height": 1000})
+        page.on("console", lambda told: told.type == "error" and self.complaints.append(told.text))
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        try:
+            page.goto(f"{self.url}{address}?token={self.token}")
+            self.wait_for_kernel(page)
+            yield page
+        finally:
+            page.screenshot(path=PICTURES / f"{name}.png")
+            page.close()
+
+    def wait_for_kernel(self, page):
+        """Wait until page and server agree that the kernel is idle: the page alone says so too early."""
+        expect(status(page)).to_have_attribute("data-status", "idle", timeout=MINUTE)
+        deadline = time.monotonic() + 60
+        while (state := self._states(page).get(page.url.partition("/tree/")[2])) != "idle":
+            assert time.monotonic() < deadline, (page.url, state)
+            time.sleep(0.2)
+
+    def _states(self, page):
+        """What the server says of each notebook's kernel."""
+        sessions = page.request.get(f"{self.url}api/sessions").json()
+        return {session["path"]: session["kernel"]["execution_state"] for session in sessions}
+
+    def stop(self):
+        """End the server and everything that it started."""
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(timeout=30)
+        self.copy.wait_for_the_end()
+
+
+def in_front(page):
+    """The notebook that the reader sees."""
+    return page.locator(".jp-NotebookPanel:not(.lm-mod-hidden)")
+
+
+def status(page):
+    """The sign beside the name of the kernel."""
+    return in_front(page).locator(".jp-Notebook-ExecutionIndicator")
+
+
+def choose(page, menu, item):
+    """Choose an item of a menu."""
+    page.locator(".lm-MenuBar-itemLabel", has_text=re.compile(f"^{menu}$")).click()
+    page.locator(".lm-Menu-itemLabel", has_text=re.compile(f"^{item}$")).click()
+
+
+def run_all(page):
+    """Run all cells, wait until the last has ended, and save."""
+    choose(page, "Run", "Run All Cells")
+    prompts = page.locator(".jp-CodeCell .jp-InputPrompt")
+    expect(prompts.filter(has_text=re.compile(r"\[(\*|\d+)\]")).first).to_be_visible(timeout=MINUTE)
+    expect(prompts.filter(has_text="[*]")).to_have_count(0, timeout=7 * MINUTE)
+    expect(status(page)).to_have_attribute("data-status", "idle", timeout=MINUTE)
+    choose(page, "File", "Save Notebook")
+    expect(page.locator(".lm-TabBar-tab.jp-mod-dirty")).to_have_count(0, timeout=MINUTE)
 
 
 def change_parameters(path):
@@ -58,15 +167,11 @@ def test_a_notebook_runs_and_its_controls_redraw_the_picture(lab):
     with lab.page("04_pruning", f"lab/workspaces/one/tree/notebooks/{path.name}") as page:
         run_all(page)
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-        outputs = [output for cell in cells for output in cell.get("outputs", ())]
+        code = [cell for cell in cells if cell["cell_type"] == "code" and cell["source"]]
+        assert all(cell["execution_count"] for cell in code)
+        outputs = [output for cell in code for output in cell["outputs"]]
         assert not [output for output in outputs if output["output_type"] == "error"]
-        assert all(
-            cell["execution_count"] for cell in cells if cell["cell_type"] == "code" and cell["source"]
-        )
-        pictures = [
-            output["data"]["image/png"] for output in outputs if "image/png" in output.get("data", {})
-        ]
-        assert len(pictures) >= 4
+        assert sum("image/png" in output.get("data", {}) for output in outputs) >= 4
         cell = in_front(page).locator(".jp-CodeCell", has_text="dg.explore(")
         cell.scroll_into_view_if_needed()
         picture, slider = cell.locator(".jp-OutputArea img").first, cell.locator(".noUi-handle").first
