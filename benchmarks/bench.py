@@ -8,15 +8,13 @@ Timings go to results/bench, and from there into the tables of docs/benchmark.md
 """
 
 import argparse
-import time
-from pathlib import Path
 
 import comparison
 import growth
 import pandas as pd
 import study
 import tables as markdown
-from processes import machine
+from processes import machine, timed
 
 import deadgcn as dg
 from deadgcn.paper.readme import fill
@@ -35,23 +33,22 @@ def main(argv: list[str] | None = None) -> None:
         print(markdown.comparison(comparison.measure(comparison.QUICK)["comparison"]))
         return
     for name in [args.only] if args.only else SECTIONS:
-        run_section(name, RESULTS)
-    names = ("comparison", "growth", "study", "machine")
+        run_section(name)
+    names = (*SECTIONS, "machine")
     blocks = {name: getattr(markdown, name)(pd.read_csv(RESULTS / f"{name}.csv")) for name in names}
     DOCUMENT.write_text(fill(DOCUMENT.read_text(encoding="utf-8"), blocks), encoding="utf-8")
 
 
-def run_section(name: str, folder: Path, **options) -> None:
+def run_section(name: str) -> None:
     """Measure one section and write its tables, and on which machine it was."""
-    start = time.monotonic()
-    tables = SECTIONS[name](**options)
-    known = folder / "machine.csv"
+    seconds, tables = timed(SECTIONS[name])
+    known = RESULTS / "machine.csv"
     others = pd.read_csv(known).query("section != @name") if known.exists() else pd.DataFrame()
     tables["machine"] = pd.concat([others, pd.DataFrame([{"section": name, **machine()}])])
-    folder.mkdir(parents=True, exist_ok=True)
+    RESULTS.mkdir(parents=True, exist_ok=True)
     for stem, frame in tables.items():
-        frame.to_csv(folder / f"{stem}.csv", index=False, float_format="%.6g", lineterminator="\n")
-    print(f"{name}: {(time.monotonic() - start) / 60:.1f} min", flush=True)
+        frame.to_csv(RESULTS / f"{stem}.csv", index=False, float_format="%.6g", lineterminator="\n")
+    print(f"{name}: {seconds / 60:.1f} min", flush=True)
 
 
 if __name__ == "__main__":

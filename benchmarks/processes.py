@@ -2,18 +2,16 @@
 
 import functools
 import multiprocessing
-import platform
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import joblib
 from torch_geometric.data import Data
 
 import deadgcn as dg
+from deadgcn.paper import outputs
 
 CORES = joblib.cpu_count()
 ARMS = {"ReLU": {}, "ReLU + pruning": {"strip": True}}  # LeakyReLU does the work of ReLU
@@ -25,10 +23,10 @@ def graph_of(dataset: str) -> Data:
     return dg.load_graph(dataset)
 
 
-def timed(function: Callable, *arguments: Any, **named: Any) -> tuple[float, Any]:
+def timed(function: Callable, *arguments: Any) -> tuple[float, Any]:
     """Return the seconds that a call takes, and its result."""
     start = time.perf_counter()
-    result = function(*arguments, **named)
+    result = function(*arguments)
     return time.perf_counter() - start, result
 
 
@@ -41,9 +39,6 @@ def in_fresh_process(function: Callable, *arguments: Any) -> Any:
 
 def machine() -> dict[str, Any]:
     """What the timings hold for: processor, cores and versions."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    found = {"cpu": names[0] if names else platform.machine(), "cores": CORES}
-    found["python"] = platform.python_version()
-    return found | {name.replace("-", "_"): version(name) for name in ("torch", "torch-geometric")}
+    known = outputs.machine()
+    found = {"cpu": known["processor"], "cores": CORES, "python": known["python"]}
+    return found | {"torch": known["torch"], "torch_geometric": known["torch-geometric"]}

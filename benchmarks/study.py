@@ -21,21 +21,19 @@ PARTS = ("params", "notebooks", "deadgcn", "data", "results/published", "results
 LONGER = ("--set", "depths: [0, 5, 10, 15, 20, 25, 30, 35]")
 
 
-def measure(
-    project: Path = dg.PROJECT, options: Sequence[str] = (), longer: Sequence[str] = LONGER
-) -> dict[str, pd.DataFrame]:
+def measure(project: Path = dg.PROJECT, longer: Sequence[str] = LONGER) -> dict[str, pd.DataFrame]:
     """Return the tables `study`, a row per time, and `minutes`, a row per notebook and time.
 
-    `peak_mib` is the memory of the largest process so far. `options` are added to the command line, and
-    `longer` when there is one more depth. Raises RuntimeError if the command fails.
+    `peak_mib` is the memory of the largest process so far. `longer` are the options that add a depth. Raises
+    RuntimeError if the command fails.
     """
     rows, minutes = [], []
     with tempfile.TemporaryDirectory(prefix="study-") as folder:
         copy = Path(folder, "project")
         python = _copy(project, copy)
-        for what, more in (("cold", ()), ("cached", ()), ("one more depth", longer)):
+        for what, options in (("cold", ()), ("cached", ()), ("one more depth", longer)):
             before = len(list((copy / ".cache").rglob("*.run")))
-            seconds, printed = timed(_execute, python, copy, [*options, *more])
+            seconds, printed = timed(_execute, python, copy, options)
             trained = len(list((copy / ".cache").rglob("*.run"))) - before
             peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**10
             rows.append({"what": what, "seconds": seconds, "runs_trained": trained, "peak_mib": peak})

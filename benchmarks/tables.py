@@ -6,28 +6,21 @@ import pandas as pd
 from deadgcn.paper.readme import table
 
 
-def ratios(rows: pd.DataFrame) -> pd.DataFrame:
-    """Each loop's time as a multiple of the engine's in the same repetition, one column per loop.
-
-    The index is ``(num_layers, method, repetition)``.
-    """
-    wide = rows.pivot(index=["num_layers", "method", "repetition"], columns="contender", values="ms")
-    return wide.drop(columns="this engine").div(wide["this engine"], axis=0)
-
-
 def comparison(rows: pd.DataFrame) -> str:
-    """A row per depth and arm: milliseconds, and ratios to the engine."""
-    ms = rows.groupby(["num_layers", "method", "contender"])["ms"].median().unstack()
-    spread = ratios(rows).groupby(["num_layers", "method"]).agg(["median", "min", "max"])
-    loops = spread.columns.unique(0)
+    """A row per depth and arm: milliseconds, and ratios to the engine in the same repetition."""
+    keys = ["num_layers", "method"]
+    wide = rows.pivot(index=[*keys, "repetition"], columns="contender", values="ms")
+    ms = wide.groupby(keys).median()
+    ratios = wide.drop(columns="this engine").div(wide["this engine"], axis=0)
+    spread = ratios.groupby(keys).agg(["median", "min", "max"])
     lines = []
     for key, times in ms.iterrows():
         cells = [f"{times['this engine']:.2f}"]
-        for loop in loops:
+        for loop in ratios:
             ratio = spread.loc[key, loop]
             cells.append(f"{times[loop]:.1f} ({ratio['median']:.1f}×; {ratio['min']:.1f}–{ratio['max']:.1f})")
         lines.append([*key, *cells])
-    return table(["layers", "arm", "this engine", *loops], lines)
+    return table(["layers", "arm", "this engine", *ratios], lines)
 
 
 def growth(rows: pd.DataFrame) -> str:
@@ -42,13 +35,9 @@ def growth(rows: pd.DataFrame) -> str:
 
 def study(rows: pd.DataFrame) -> str:
     """A row per kind of run: minutes, networks trained, and the largest process up to then."""
-    labels = {
-        "cold": "from nothing",
-        "cached": "again, from finished runs",
-        "one more depth": "one more depth",
-    }
+    rows = rows.replace({"what": {"cold": "from nothing", "cached": "again, from finished runs"}})
     lines = [
-        [labels[row.what], f"{row.seconds / 60:.0f}", f"{row.runs_trained:,}", f"{row.peak_mib / 1024:.1f}"]
+        [row.what, f"{row.seconds / 60:.0f}", f"{row.runs_trained:,}", f"{row.peak_mib / 1024:.1f}"]
         for row in rows.itertuples()
     ]
     return table(["", "minutes", "networks trained", "GiB"], lines)

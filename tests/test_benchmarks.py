@@ -50,14 +50,9 @@ def test_every_contender_trains_the_same_networks():
 def test_ratios_are_taken_within_a_repetition():
     import tables
 
-    times = {"this engine": (1, 2), "careful loop": (10, 40)}
-    rows = [
-        {"method": "ReLU", "num_layers": 5, "contender": name, "repetition": repetition, "ms": ms}
-        for name, pair in times.items()
-        for repetition, ms in enumerate(pair)
-    ]
-    assert tables.ratios(pd.DataFrame(rows))["careful loop"].tolist() == [10, 20]
-    assert "| 5 | ReLU | 1.50 | 25.0 (15.0×; 10.0–20.0) |" in tables.comparison(pd.DataFrame(rows))
+    times = [("this engine", 0, 1), ("this engine", 1, 2), ("careful loop", 0, 10), ("careful loop", 1, 40)]
+    rows = pd.DataFrame(times, columns=["contender", "repetition", "ms"]).assign(method="ReLU", num_layers=5)
+    assert "| 5 | ReLU | 1.50 | 25.0 (15.0×; 10.0–20.0) |" in tables.comparison(rows)
 
 
 def test_exponents_of_growth():
@@ -72,10 +67,9 @@ def test_exponents_of_growth():
 def test_time_and_memory_of_one_size():
     import growth
 
-    (row,) = growth.measure({"num_nodes": ((300,), {"num_runs": 1, "num_layers": 2, "hidden_channels": 4})})[
-        "growth"
-    ].to_dict("records")
-    assert row["value"] == 300 and 0 < row["seconds_per_epoch"] < 1 and row["peak_mib"] > 0
+    others = {"num_runs": 1, "num_layers": 2, "hidden_channels": 4}
+    (row,) = growth.measure({"num_nodes": ((300,), others)})["growth"].itertuples()
+    assert row.value == 300 and 0 < row.seconds_per_epoch < 1 and row.peak_mib > 0
 
 
 GRID = """
@@ -95,11 +89,8 @@ def test_the_study_trains_from_nothing_and_then_only_what_is_new(tmp_path):
     shutil.copytree(ROOT / "deadgcn", project / "deadgcn")
     before = set(project.rglob("*"))
     made = study.measure(project, longer=["--set", "depths: [1, 2, 3]"])
-    assert made["study"].set_index("what")["runs_trained"].to_dict() == {
-        "cold": 4,
-        "cached": 0,
-        "one more depth": 2,
-    }
+    trained = made["study"].set_index("what")["runs_trained"].to_dict()
+    assert trained == {"cold": 4, "cached": 0, "one more depth": 2}
     assert set(made["minutes"]["notebook"]) == {"03_depth"} and (made["study"]["peak_mib"] > 100).all()
     assert set(project.rglob("*")) == before  # all of it happened in the copy
 
