@@ -1,10 +1,14 @@
 import re
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 
 from deadgcn.data import graphs as data
 from deadgcn.data.graphs import DataUnavailableError, load_graph, normalized_adjacency
+
+sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))  # scripts, no package
 
 
 def pytest_make_parametrize_id(config, val, argname):

@@ -3,29 +3,24 @@
 import shutil
 from pathlib import Path
 
+import comparison
+import growth
+import loops
 import numpy as np
 import pandas as pd
 import pytest
-from joblib.externals.loky import get_reusable_executor
+import study
+import tables
 from tiny_project import write_file, write_notebook
 
 import deadgcn as dg
 
 ROOT = Path(__file__).parents[1]
-FOLDER = ROOT / "benchmarks"  # scripts beside each other, no package
-
-
-@pytest.fixture(autouse=True)
-def scripts(monkeypatch):
-    monkeypatch.syspath_prepend(FOLDER)
-    get_reusable_executor().shutdown(wait=True)  # its workers would not see the path
 
 
 @pytest.mark.parametrize("strip", [False, True])
 @pytest.mark.parametrize("name", ["careful_loop", "plain_loop"])
 def test_the_loops_compute_what_training_does(name, strip, twin):
-    import loops
-
     config = dg.Config(num_layers=5, hidden_channels=16, epochs=16, seed=3, strip=strip)
     (ours,) = dg.train([config], twin)
     loop = getattr(loops, name)(config, twin)
@@ -37,8 +32,6 @@ def test_the_loops_compute_what_training_does(name, strip, twin):
 
 @pytest.mark.faults  # not for its faults, but for its length
 def test_every_contender_trains_the_same_networks():
-    import comparison
-
     cells = {2: comparison.Cell(seeds=2, epochs=6, loop_epochs=4, repetitions=2)}
     rows = comparison.measure(cells, "SyntheticCora")["comparison"]
     assert len(rows) == 2 * 2 * 4 and (rows["ms"] > 0).all()  # arms, repetitions, contenders
@@ -48,16 +41,12 @@ def test_every_contender_trains_the_same_networks():
 
 
 def test_ratios_are_taken_within_a_repetition():
-    import tables
-
     times = [("this engine", 0, 1), ("this engine", 1, 2), ("careful loop", 0, 10), ("careful loop", 1, 40)]
     rows = pd.DataFrame(times, columns=["contender", "repetition", "ms"]).assign(method="ReLU", num_layers=5)
     assert "| 5 | ReLU | 1.50 | 25.0 (15.0×; 10.0–20.0) |" in tables.comparison(rows)
 
 
 def test_exponents_of_growth():
-    import tables
-
     values = np.array([1, 4, 16])
     rows = {"axis": "n", "value": values, "seconds_per_epoch": values**1.5, "peak_mib": 7.0}
     assert "| n | 1 | 16 | 1.50 | 0.00 |" in tables.growth(pd.DataFrame(rows)).replace("-0.00", "0.00")
@@ -65,8 +54,6 @@ def test_exponents_of_growth():
 
 @pytest.mark.faults  # not for its faults, but for its length
 def test_time_and_memory_of_one_size():
-    import growth
-
     others = {"num_runs": 1, "num_layers": 2, "hidden_channels": 4}
     (row,) = growth.measure({"num_nodes": ((300,), others)})["growth"].itertuples()
     assert row.value == 300 and 0 < row.seconds_per_epoch < 1 and row.peak_mib > 0
@@ -81,8 +68,6 @@ _ = dg.run_grid(configs, n_jobs=1)
 
 @pytest.mark.faults  # not for its faults, but for its length
 def test_the_study_trains_from_nothing_and_then_only_what_is_new(tmp_path):
-    import study
-
     project = tmp_path / "project"
     write_notebook(project / "notebooks" / "03_depth.ipynb", GRID, parameters="depths = [1, 2]")
     write_file(project / "params" / "03_depth.yaml", "depths: [1, 2]\n")
@@ -97,8 +82,6 @@ def test_the_study_trains_from_nothing_and_then_only_what_is_new(tmp_path):
 
 @pytest.mark.parametrize("section", ["comparison", "growth", "study", "machine"])
 def test_the_document_has_the_tables_of_the_timings(section):
-    import tables
-
     text = (ROOT / "docs" / "benchmark.md").read_text(encoding="utf-8")
     timings = pd.read_csv(ROOT / "results" / "bench" / f"{section}.csv")
     assert f"<!-- {section} -->\n{getattr(tables, section)(timings)}\n<!-- /{section} -->" in text
