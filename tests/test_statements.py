@@ -165,7 +165,7 @@ def test_04_what_pruning_changes():
     # "nowhere less accurate. At 5 layers the difference is shown to be too small to matter"
     assert all((table["high"] >= 0).all() and table["p_equivalent"][5] <= 0.05 for table in (rows, last))
     code, text = rows["difference"], gains("Pruning as in the text")["difference"]
-    # "at 30 layers ... no longer significant"; "by one to two percentage points" (README)
+    # "at 30 layers ... not significant"; "by one to two percentage points" (README)
     assert around(rows.loc[[30]]) and set((100 * code[DEEP]).round()) == {1, 2} and min(code.loc[5:]) > 0
     # "largest at 10 layers for the code's rule and at 20 layers for the text's", which "gains more" there
     assert code.idxmax() == 10 and text.idxmax() == 20 and text[20] > code[20] and min(text.loc[5:]) > 0
