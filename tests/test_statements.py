@@ -226,7 +226,7 @@ def test_05_trained_networks():
 def test_05_untrained_networks():
     curves = figure("smoothing_init", "method", "layer")
     powers = np.log10(curves.xs(1, level="layer") / curves.xs(128, level="layer"))
-    # "energy and norm fall by about the same number"; "it fades faster with ReLU than with LeakyReLU"
+    # "energy and norm fall by about the same number"; "the size falls faster with ReLU than with LeakyReLU"
     assert (powers.sub(powers["norm"], axis=0).abs() < 0.5).all(axis=None) and powers.min(axis=None) > 3
     assert (powers.loc["ReLU"] > 3 * powers.loc[LEAKY]).all()
     first, last = (figure("retold", "method", where=f"stage == 'init' and layer == {n}") for n in (1, 128))
