@@ -30,6 +30,7 @@ def executed(tmp_path_factory):
         root / "notebooks" / "01_ok.ipynb", WRITE, NOISE, LIST, parameters=f"{PARAMETERS}\ninput_dir = '.'"
     )
     source, left = path.read_bytes(), []
+    write_file(root / "out" / "results" / "Cora" / "other.csv", "of another notebook")
     for _ in range(2):
         assert call(root, "--set", "lr: 5e-4", "--output-dir", "out") == 0
         left.append(contents(root / "out"))
@@ -40,14 +41,11 @@ def executed(tmp_path_factory):
 def test_a_run_leaves_its_files_and_a_rerun_the_same_bytes(executed):
     _, (first, second) = executed
     record = "results/Cora/provenance/01_ok.json"
-    assert first.keys() == {"results/Cora/ok.csv", "report/notebooks/01_ok.ipynb", record}
+    tables = {"results/Cora/ok.csv", "results/Cora/other.csv"}
+    assert first.keys() == {*tables, "report/notebooks/01_ok.ipynb", record}
     assert first["results/Cora/ok.csv"] == b"[2, 4] 0.0005 3"
-    assert json.loads(first[record])["settings"] == {
-        "depths": [2, 4],
-        "lr": 0.0005,
-        "epochs": 3,
-        "input_dir": "out",
-    }
+    settings = {"depths": [2, 4], "lr": 0.0005, "epochs": 3, "input_dir": "out"}
+    assert json.loads(first[record])["settings"] == settings
     assert first == second
 
 
@@ -127,12 +125,12 @@ def test_a_data_set_that_does_not_exist_is_refused(capfd):
 
 
 def test_the_report_becomes_a_page_in_place_of_its_notebook(project, monkeypatch):
-    fake = SimpleNamespace(render=lambda path: path.name)
+    fake = SimpleNamespace(render=lambda nb: nb.cells[0].source)
     monkeypatch.setitem(sys.modules, "deadgcn.paper.report", fake)
     write_notebook(project / "notebooks" / "09_report.ipynb", parameters="dataset = 'auto'")
     assert call(project, "--output-dir", "out", stems=("09_report",)) == 0
     names = contents(project / "out")
-    assert names.pop("report/SyntheticCora/report.html") == b"09_report.ipynb"
+    assert names.pop("report/SyntheticCora/report.html") == b"Text\n\n# The title\n"
     assert [*names] == ["results/SyntheticCora/provenance/09_report.json"]
 
 
