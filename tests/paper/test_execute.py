@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from filelock import FileLock
 from tiny_project import PARAMETERS, WRITE, call, contents, write_file, write_notebook
 
 from deadgcn.paper import execute
@@ -26,9 +27,8 @@ LIST = "import os\nos.listdir()"
 def executed(tmp_path_factory):
     """A project in which 01_ok was run twice, and what it left each time."""
     root = tmp_path_factory.mktemp("executed")
-    path = write_notebook(
-        root / "notebooks" / "01_ok.ipynb", WRITE, NOISE, LIST, parameters=f"{PARAMETERS}\ninput_dir = '.'"
-    )
+    parameters = f"{PARAMETERS}\ninput_dir = '.'"
+    path = write_notebook(root / "notebooks" / "01_ok.ipynb", WRITE, NOISE, LIST, parameters=parameters)
     source, left = path.read_bytes(), []
     write_file(root / "out" / "results" / "Cora" / "other.csv", "of another notebook")
     for _ in range(2):
@@ -53,9 +53,8 @@ def test_the_executed_notebook_names_no_absolute_folder_time_or_process(executed
     root, (left, _) = executed
     text = left["report/notebooks/01_ok.ipynb"].decode()
     cells = json.loads(text)["cells"]
-    assert not [
-        word for word in (str(root), "stage", "ipykernel_", "papermill", "UserWarning") if word in text
-    ]
+    absent = (str(root), "stage", "ipykernel_", "papermill", "UserWarning")
+    assert not [word for word in absent if word in text]
     parameters = "".join(cells[2]["source"]).splitlines()
     assert {'output_dir = "out"', 'input_dir = "out"', "lr = 0.0005"} <= {*parameters}
     printed, value = cells[4]["outputs"]
@@ -143,26 +142,14 @@ def test_a_notebook_that_reads_tables_refuses_edited_ones(tmp_path, capsys):
     assert str(table) in capsys.readouterr().err
 
 
-HOLD = """
-import sys, time
-from filelock import FileLock
-with FileLock(sys.argv[1]):
-    print("held", flush=True)
-    time.sleep(60)
-"""
-
-
 def test_a_second_command_waits_and_removes_what_a_killed_one_left(tmp_path):
     notebook = write_notebook(tmp_path / "notebooks" / "01_ok.ipynb", WRITE)
     left = write_file(tmp_path / "out" / ".stage" / "old.csv", "half")
-    command = [sys.executable, "-c", HOLD, str(tmp_path / "out" / ".lock")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as first:
-        assert first.stdout.readline() == "held\n"
-        command = [sys.executable, "-m", "deadgcn.paper.execute", str(notebook), "--output-dir", "out"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as second:
-            second.stdout.readline()
-            time.sleep(1)
-            assert second.poll() is None and left.exists()
-            first.kill()
-            assert second.wait(timeout=60) == 0
+    command = [sys.executable, "-m", "deadgcn.paper.execute", str(notebook), "--output-dir", "out"]
+    with FileLock(tmp_path / "out" / ".lock"):
+        second = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        second.stdout.readline()
+        time.sleep(1)
+        assert second.poll() is None and left.exists()
+    assert second.communicate(timeout=60)[0].startswith("01_ok") and second.returncode == 0
     assert "old.csv" not in contents(tmp_path / "out")

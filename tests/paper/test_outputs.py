@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import pytest
 from nbformat import v4
@@ -27,15 +28,11 @@ def test_processors_of_one_name_are_told_apart(tmp_path, monkeypatch):
 
 @pytest.fixture
 def root(tmp_path):
-    """An outputs' root as notebook 03_a left it, and a table of a profile's run with its record."""
-    for folder in (tmp_path, tmp_path / "other"):
-        write_file(folder / "results" / "Cora" / "a_runs.csv", f"a table in {folder.name}")
-        write_file(folder / "figures" / "Cora" / "a.csv", "numbers drawn")
-        write_file(folder / "results" / "Cora" / "a_layers.csv.gz", "not kept")
-        record(folder, "Cora", "03_a", {"lr": 0.1})
-    kept = tmp_path / "results" / "profiles" / "full"
-    kept.mkdir(parents=True)
-    (tmp_path / "other" / "results" / "Cora").rename(kept / "Cora")
+    """An outputs' root as notebook 03_a left it, and the same as the results of a profile."""
+    for name in ("results/Cora/a_runs.csv", "figures/Cora/a.csv", "results/Cora/a_layers.csv.gz"):
+        write_file(tmp_path / name, "1")
+    record(tmp_path, "Cora", "03_a", {"lr": 0.1})
+    shutil.copytree(tmp_path / "results" / "Cora", tmp_path / "results" / "profiles" / "full" / "Cora")
     return tmp_path
 
 
