@@ -115,6 +115,8 @@ def _papermill(notebook: Path, given: dict[str, Any]) -> Any:
                 coalesce_streams=True,
                 stderr_file=sys.stderr,  # progress bars and warnings
                 config=Config(KernelManager=kernel),
+                # The libraries' objects stay; looking for garbage among them takes a second a notebook.
+                extra_arguments=["--IPKernelApp.exec_lines=import gc; gc.set_threshold(50_000)"],
             )
             if any(cell.metadata.papermill.exception for cell in nb.cells):  # sys.exit(0)
                 raise RuntimeError("the notebook called sys.exit")
