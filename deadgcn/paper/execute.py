@@ -107,7 +107,9 @@ def _papermill(notebook: Path, given: dict[str, Any]) -> Any:
         kernel["shutdown_wait_time"] = 1.0  # SIGTERM after half of it: unloading torch takes two seconds
         try:
             nb = papermill.execute_notebook(
-                *(notebook, executed, given),
+                notebook,
+                executed,
+                given,
                 kernel_name="python3",  # not the name stored in the notebook
                 language="python",
                 cwd=notebook.parent,
