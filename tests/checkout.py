@@ -16,6 +16,11 @@ SET = "{dataset: SyntheticCora, depths: [0, 2], num_seeds: 2, epochs: 6, hidden_
 INHERITED = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES", "SET", "DATASET", "PROFILE")
 
 
+def clean_environment(**more):
+    """The variables of a fresh shell, and `more`: no surrounding `make test` leaks in."""
+    return {name: value for name, value in os.environ.items() if name not in INHERITED} | more
+
+
 class Checkout:
     """A copy in `folder`/main, whose `.venv` finds its own `deadgcn`, and this environment's libraries."""
 
@@ -38,15 +43,10 @@ class Checkout:
     def start(self, *notebooks, setting=SET, goal="figures", flags=(), env=None, **options):
         """Start `make figures` for some notebooks, with its output in a pipe."""
         names = " ".join(f"notebooks/{name}.ipynb" for name in notebooks)
-        clean = {name: value for name, value in os.environ.items() if name not in INHERITED}
         command = ["make", goal, *([f"NOTEBOOKS={names}"] if names else []), f"SET={setting}", *flags]
-        given = {
-            "stdout": subprocess.PIPE,
-            "stderr": subprocess.STDOUT,
-            "text": True,
-            "start_new_session": True,
-        }
-        return subprocess.Popen(command, cwd=self.root, env=clean | (env or {}), **given | options)
+        given = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True} | options
+        env = clean_environment(**env or {})
+        return subprocess.Popen(command, cwd=self.root, env=env, start_new_session=True, **given)
 
     def make(self, *notebooks, **options):
         """The exit status of `make figures`, and what it printed."""

@@ -1,4 +1,4 @@
-"""Kills, damage, full disks, runs side by side and odd settings, on whole copies of the project."""
+"""Kills, full disks, runs side by side and odd settings, on whole copies of the project."""
 
 import contextlib
 import json
@@ -102,21 +102,6 @@ def test_two_at_once_both_end_right(trained, undisturbed):
     texts = [process.communicate(timeout=300)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0], texts
     assert trained.outputs() == undisturbed.outputs()
-
-
-def test_damaged_runs_are_trained_again(trained, undisturbed):
-    entries = sorted(trained.runs())
-    contents = [path.read_bytes() for path in entries]
-    entries[0].write_bytes(contents[0][:100])
-    entries[1].write_bytes(b"")
-    entries[2].write_bytes(contents[3])  # whole, but another run's
-    flipped = bytearray(contents[4])
-    flipped[len(flipped) // 2] ^= 1
-    entries[4].write_bytes(flipped)
-    status, text = trained.make(STUDY)
-    assert status == 0 and text.count("is damaged") == 4, text
-    assert trained.outputs() == undisturbed.outputs()
-    assert [path.read_bytes() for path in entries] == contents
 
 
 @contextlib.contextmanager

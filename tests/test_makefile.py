@@ -1,25 +1,20 @@
 """The Makefile and .ci/run, with an interpreter that only writes down its arguments, one call a line."""
 
-import os
 import re
 import shutil
 import subprocess
-from pathlib import Path
 
 import pytest
+from checkout import ROOT, clean_environment
 
-ROOT = Path(__file__).parents[1]
 TARGETS = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), flags=re.M)[1].split()
 FAKE_PYTHON = '#!/usr/bin/env bash\nprintf "[%s]" "$@" >> log; echo " $PYTHONPATH $JUPYTER_PATH" >> log\n'
 
 
 def make(*arguments, folder=ROOT, **more):
-    """Run make as from a fresh shell, with `more` variables: no surrounding `make test` leaks in."""
-    inherited = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES", "SET", "DATASET", "PROFILE")
-    env = {name: value for name, value in os.environ.items() if name not in inherited} | more
-    return subprocess.run(
-        ["make", *arguments], cwd=folder, env=env, capture_output=True, text=True, check=False
-    )
+    """Run make as from a fresh shell, with `more` variables."""
+    options = {"cwd": folder, "env": clean_environment(**more), "capture_output": True, "text": True}
+    return subprocess.run(["make", *arguments], check=False, **options)
 
 
 def logged(folder):

@@ -21,7 +21,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from deadgcn.paper.outputs import STAGE, RunError, check_tables, move, record, scrub
+from deadgcn.paper.outputs import STAGE, RunError, check_tables, record, scrub
 from deadgcn.paper.parameters import ParameterError, check, read_defaults
 
 REPORT = "09_report"  # its page is kept, not the executed notebook
@@ -79,44 +79,50 @@ def run(notebook: Path, given: dict[str, Any], output_dir: Path) -> None:
     """Execute a notebook, then move its outputs to `output_dir`. Raises RunError; then nothing was moved."""
     stage, dataset = output_dir / STAGE, given.get("dataset", "Cora")
     report = stage / "report" / ("" if dataset == "Cora" else dataset)
-    executed = report / "notebooks" / notebook.name
     shutil.rmtree(stage, ignore_errors=True)  # left by a killed run
-    executed.parent.mkdir(parents=True)
     try:
-        _papermill(notebook, given, executed)
-        scrub(executed, notebook.parents[1])
+        nb = _papermill(notebook, given)
+        page, text = report / "notebooks" / notebook.name, scrub(nb, notebook.parents[1])
         if notebook.stem == REPORT:
             from deadgcn.paper.report import render  # nbconvert is slow to import
 
-            (report / "report.html").write_text(render(executed), encoding="utf-8")
-            executed.unlink()
+            page, text = report / "report.html", render(nb)
+        page.parent.mkdir(parents=True, exist_ok=True)
+        page.write_text(text, encoding="utf-8")
         record(stage, dataset, notebook.stem, given)
-        move(stage, output_dir)
+        shutil.copytree(stage, output_dir, copy_function=os.replace, dirs_exist_ok=True)
     finally:
         shutil.rmtree(stage, ignore_errors=True)
 
 
-def _papermill(notebook: Path, given: dict[str, Any], executed: Path) -> None:
-    import papermill
+def _papermill(notebook: Path, given: dict[str, Any]) -> Any:
+    import papermill  # slow to import
     from papermill.exceptions import PapermillException
     from traitlets.config import Config
 
     # Kernels that start side by side race for TCP ports; sockets in folders of their own cannot collide.
     with tempfile.TemporaryDirectory(prefix="kernel-") as own:
-        sockets = {"transport": "ipc", "connection_file": f"{own}/kernel.json", "ip": f"{own}/socket"}
+        executed = Path(own, notebook.name)
+        kernel = {"transport": "ipc", "connection_file": f"{own}/kernel.json", "ip": f"{own}/socket"}
+        kernel["shutdown_wait_time"] = 1.0  # SIGTERM after half of it: unloading torch takes two seconds
         try:
-            done = papermill.execute_notebook(
-                *(str(notebook), str(executed), given),
+            nb = papermill.execute_notebook(
+                notebook,
+                executed,
+                given,
                 kernel_name="python3",  # not the name stored in the notebook
                 language="python",
                 cwd=notebook.parent,
                 progress_bar=False,
                 coalesce_streams=True,
                 stderr_file=sys.stderr,  # progress bars and warnings
-                config=Config(KernelManager=sockets),
+                config=Config(KernelManager=kernel),
+                # The libraries' objects stay; looking for garbage among them takes a second a notebook.
+                extra_arguments=["--IPKernelApp.exec_lines=import gc; gc.set_threshold(50_000)"],
             )
-            if any(cell.metadata.papermill.exception for cell in done.cells):  # sys.exit(0)
+            if any(cell.metadata.papermill.exception for cell in nb.cells):  # sys.exit(0)
                 raise RuntimeError("the notebook called sys.exit")
+            return nb
         except (PapermillException, RuntimeError) as error:
             failed = notebook.parents[1] / "build" / "failed" / notebook.name
             failed.parent.mkdir(parents=True, exist_ok=True)
@@ -136,8 +142,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         place, given = plan(args.notebooks, args.files, args.texts, args.output_dir)
         print(f"outputs go to {place}, once no other run writes there", flush=True)
-        for kind in ("figures", "results", "report"):  # what cannot be written to is an error before any work
-            (place / kind).mkdir(parents=True, exist_ok=True)
+        place.mkdir(parents=True, exist_ok=True)
         with FileLock(place / ".lock"):
             for notebook, values in given.items():
                 start = time.monotonic()

@@ -1,9 +1,9 @@
-"""What a run leaves: scrubbed notebooks, files moved together, and a record of where they come from."""
+"""What a run leaves: scrubbed notebooks, and a record of where each file comes from."""
 
 import hashlib
 import json
-import os
 import platform
+import re
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,13 @@ class RunError(RuntimeError):
     """A notebook that did not run to its end, or a table that was edited."""
 
 
-def scrub(path: Path, root: Path) -> None:
-    """Remove what differs between equal runs: times, ids, stderr, live controls, the path of the project."""
-    import nbformat  # slow to import, and a refused parameter needs none
+def scrub(nb: Any, root: Path) -> str:
+    """Remove what differs between equal runs: times, ids, stderr, live controls, the path of the project.
 
-    nb = nbformat.read(path, as_version=4)
+    `nb` is an executed notebook, as nbformat reads it. Returns the text of its file.
+    """
+    import nbformat  # slow to import
+
     nb.metadata = {"kernelspec": nb.metadata.get("kernelspec", {})}
     for number, cell in enumerate(nb.cells):
         cell.id = f"cell-{number}"
@@ -36,16 +38,8 @@ def scrub(path: Path, root: Path) -> None:
                 for kind in data.keys() & {"text", "text/plain"}:  # not in pictures
                     data[kind] = data[kind].replace(f"{root}/", "")
     # Of the report only the page is kept.
-    text = nbformat.writes(nb).replace(f"/{STAGE}", "").replace("(09_report.ipynb)", "(../report.html)")
-    path.write_text(text + "\n", encoding="utf-8")
-
-
-def move(stage: Path, target: Path) -> None:
-    """Move all files to the same places below `target`, on the same disk."""
-    for path in [path for path in stage.rglob("*") if path.is_file()]:
-        place = target / path.relative_to(stage)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(path, place)
+    text = nbformat.writes(nb) + "\n"
+    return text.replace(f"/{STAGE}", "").replace("(09_report.ipynb)", "(../report.html)")
 
 
 def record(stage: Path, dataset: str, notebook: str, settings: dict[str, Any]) -> None:
@@ -62,19 +56,11 @@ def record(stage: Path, dataset: str, notebook: str, settings: dict[str, Any]) -
 def machine() -> dict[str, str]:
     """What decides the last bits of a number: processor, system and versions."""
     first = CPUINFO.read_text().split("\n\n")[0] if CPUINFO.exists() else ""
-    found = {
-        key.strip(): value.strip() for key, _, value in (line.partition(":") for line in first.splitlines())
-    }
-    processor = ", ".join(f"{name} {found[name]}" for name in CPU if name in found).removeprefix(
-        "model name "
-    )
+    fields = dict(re.findall(r"^(.+?)\s*: (.+)$", first, flags=re.M))
+    processor = ", ".join(f"{name} {fields[name]}" for name in CPU if name in fields)
     system = f"{platform.system()} {platform.machine()}"
-    known = {"processor": processor, "system": system, "python": platform.python_version()}
-    return known | {name: version(name) for name in PACKAGES}
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    known = {"processor": processor.removeprefix("model name "), "system": system}
+    return known | {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
 
 
 def check_tables(folder: Path) -> None:
@@ -88,3 +74,7 @@ def check_tables(folder: Path) -> None:
             table = path.parents[1] / Path(name).name
             if name.startswith("results/") and table.is_file() and _sha256(table) != recorded:
                 raise RunError(f"{table} is not as {path.stem} made it; run that notebook again")
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

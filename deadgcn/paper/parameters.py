@@ -94,8 +94,7 @@ def _read_yaml(source: str, text: str) -> dict[str, Any]:
     try:
         values = YAML(typ="safe", pure=True).load(text) or {}
     except Exception as error:  # ruamel also lets errors of int() and datetime pass
-        reason = " ".join(str(getattr(error, "problem", None) or error).split())
-        raise ParameterError(f"{source} cannot be read as YAML: {reason}") from error
+        raise ParameterError(f"{source} cannot be read as YAML: {error}") from error
     if not isinstance(values, dict):
         raise ParameterError(f"{source} must be a mapping such as 'depths: [2, 4]', but is {show(values)}")
     return {str(name): value for name, value in values.items()}

@@ -1,23 +1,23 @@
 """README's tables, written from the results: `python -m deadgcn.paper.readme`, or `make readme`."""
 
+import json
 import re
 from collections.abc import Iterable
-from pathlib import Path
 
-import nbformat
 import pandas as pd
 
 from deadgcn.config import PROJECT
 
+RESULTS = PROJECT / "results"
 GRAPHS = ["Cora", "CiteSeer"]
 VERDICTS = {"Cora": "Cora", "Cora, more seeds": "profiles/full/Cora", "CiteSeer": "CiteSeer"}
 CELLS = [("test_acc", "ReLU"), ("test_acc", "ReLU + pruning"), ("test_acc", "LeakyReLU")]
 CELLS += [("dead_fraction", "ReLU"), ("dead_fraction", "ReLU + pruning")]
 
 
-def results(root: Path) -> str:
+def results() -> str:
     """Test accuracy and dead fraction of the best models, mean ± standard deviation over runs."""
-    runs = pd.concat(pd.read_csv(root / "results" / graph / "pruning_runs.csv") for graph in GRAPHS)
+    runs = pd.concat(pd.read_csv(RESULTS / graph / "pruning_runs.csv") for graph in GRAPHS)
     groups = runs.query("num_layers in [10, 20, 30]").groupby(["dataset", "num_layers", "method"])
     cells = groups[["test_acc", "dead_fraction"]].agg(lambda each: f"{each.mean():.3f} ± {each.std():.3f}")
     rows = cells.unstack()[CELLS].loc[GRAPHS].reset_index()
@@ -25,13 +25,13 @@ def results(root: Path) -> str:
     return table(["graph", "layers", *head], rows.itertuples(index=False))
 
 
-def notebooks(root: Path) -> str:
+def notebooks() -> str:
     """One row per notebook: its question, and the minutes of its first run after those before it."""
-    timed = pd.read_csv(root / "results" / "bench" / "minutes.csv").query("what == 'cold'")
+    timed = pd.read_csv(RESULTS / "bench" / "minutes.csv").query("what == 'cold'")
     minutes = timed.groupby("notebook")["minutes"].median().map("{:.1f}".format)
     rows = []
-    for path in sorted(root.glob("notebooks/[0-9]*.ipynb")):
-        opening = nbformat.read(path, as_version=4).cells[0].source
+    for path in sorted(PROJECT.glob("notebooks/[0-9]*.ipynb")):
+        opening = "".join(json.loads(path.read_text(encoding="utf-8"))["cells"][0]["source"])
         question = re.search(r"\*\*Question\.\*\* (.*?\?)", opening, flags=re.S)[1]
         executed = "report.html" if path.stem == "09_report" else f"notebooks/{path.name}"
         links = f"[{path.stem}](notebooks/{path.name}) ([executed](report/{executed}))"
@@ -39,13 +39,12 @@ def notebooks(root: Path) -> str:
     return table(["notebook", "question", "minutes"], rows)
 
 
-def verdict(root: Path) -> str:
+def verdict() -> str:
     """One row per claim: its status on each graph."""
-    paths = {name: root / "results" / folder / "verdict.csv" for name, folder in VERDICTS.items()}
-    verdicts = {name: pd.read_csv(path, index_col="claim") for name, path in paths.items()}
-    statuses = [each["status"] for each in verdicts.values()]
-    rows = pd.concat([verdicts["Cora"]["statement"], *statuses], axis=1)
-    return table(["", "claim", *verdicts], rows.itertuples())
+    rows = pd.read_csv(RESULTS / "Cora" / "verdict.csv", index_col="claim")[["statement"]]
+    for name, folder in VERDICTS.items():
+        rows[name] = pd.read_csv(RESULTS / folder / "verdict.csv", index_col="claim")["status"]
+    return table(["", "claim", *VERDICTS], rows.itertuples())
 
 
 def table(head: Iterable, rows: Iterable[Iterable]) -> str:
@@ -60,15 +59,13 @@ def fill(text: str, blocks: dict[str, str]) -> str:
         markers = rf"(<!-- {name} -->).*?(<!-- /{name} -->)"
         text, count = re.subn(markers, rf"\1\n{block}\n\2", text, flags=re.S)
         if count != 1:
-            raise ValueError(
-                f"<!-- {name} --> and <!-- /{name} --> must be there once, but are {count} times"
-            )
+            raise ValueError(f"<!-- {name} --> … <!-- /{name} --> must be there once, but is {count} times")
     return text
 
 
-def render(text: str, root: Path = PROJECT) -> str:
-    """Return README's text with its tables as the results below `root` have them."""
-    return fill(text, {"results": results(root), "notebooks": notebooks(root), "verdict": verdict(root)})
+def render(text: str) -> str:
+    """Return README's text with its tables as the results have them."""
+    return fill(text, {"results": results(), "notebooks": notebooks(), "verdict": verdict()})
 
 
 if __name__ == "__main__":

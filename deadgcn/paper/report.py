@@ -5,17 +5,14 @@ outputs a flat `application/json` mapping with `dataset` and `figures`, a folder
 CSS counters number headings, figures, tables and equations.
 """
 
-import base64
-import io
 import re
 from pathlib import Path
+from typing import Any
 
 import jinja2
-import nbformat
 import pandas as pd
 from math_core import LatexToMathML
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
-from PIL import Image
 
 from deadgcn.config import PROJECT
 
@@ -24,32 +21,29 @@ REFERENCES = Path(__file__).with_name("references.csv")
 SOURCE = "Cora"  # the data set in the links of the notebook's source
 
 
-def render(path: Path) -> str:
-    """Return the HTML page of an executed report notebook; it belongs in the folder above the notebook's.
+def render(nb: Any) -> str:
+    """Return the HTML page of an executed report notebook, as nbformat reads it.
 
-    Cells tagged `aside` are left out. Raises KeyError for an unknown number or source.
+    The page belongs in `report/`, or in `report/<data set>/` if that is not Cora. Cells tagged `aside` are
+    left out. Raises KeyError for an unknown number or source.
     """
-    cells = nbformat.read(path, as_version=4).cells
-    (marked,) = [cell for cell in cells if "numbers" in cell.metadata.get("tags", ())]
+    (marked,) = [cell for cell in nb.cells if "numbers" in cell.metadata.get("tags", ())]
     numbers = marked.outputs[0].data["application/json"]
     numbers = {name: re.sub("^-", "−", str(number)) for name, number in numbers.items()}
-    cells = [cell for cell in cells if "aside" not in cell.metadata.get("tags", ()) and cell is not marked]
+    cells = [cell for cell in nb.cells if "aside" not in cell.metadata.get("tags", ()) and cell is not marked]
     prose = [cell for cell in cells if cell.cell_type == "markdown"]
     cited = list(dict.fromkeys(re.findall(r"@(\w+)", "".join(cell.source for cell in prose))))
     for cell in prose:
         text = re.sub(r"@(\w+)", lambda mark: f"[{cited.index(mark[1]) + 1}](#ref-{mark[1]})", cell.source)
         cell.source = re.sub(r"\{\{ *([\w-]+) *\}\}", lambda mark: numbers[mark[1]], text)
-    sources = pd.read_csv(REFERENCES, index_col="key").loc[cited]
-    form = '1. <span id="ref-{0.Index}"></span>{0.authors}. *{0.title}.* [{0.where}]({0.url}).'
-    references = "\n".join(form.format(source) for source in sources.itertuples())
-    prose.append(nbformat.v4.new_markdown_cell(f"## References\n\n{references}"))
     headings = re.findall(r"^(#+) +(.+?)\s*$", "\n".join(cell.source for cell in prose), flags=re.M)
     template = jinja2.Template(TEMPLATE.read_text(encoding="utf-8"), autoescape=True, trim_blocks=True)
     return template.render(
         title=f"{headings[0][1]} ({numbers['dataset']})",
         contents=headings[1:],
-        cells=[cell for cell in cells if cell in prose or cell.get("outputs")] + prose[-1:],
-        markdown=MarkdownWithMath(_Renderer(numbers, path)).render,
+        cells=[cell for cell in cells if cell in prose or cell.get("outputs")],
+        references=pd.read_csv(REFERENCES, index_col="key").loc[cited].itertuples(),
+        markdown=MarkdownWithMath(_Renderer(numbers)).render,
         numbers=numbers,
     )
 
@@ -57,10 +51,10 @@ def render(path: Path) -> str:
 class _Renderer(IPythonRenderer):
     """Markdown to HTML: formulas as MathML, pictures embedded, links as seen from the page."""
 
-    def __init__(self, numbers: dict[str, str], notebook: Path):
-        super().__init__(escape=False)
-        self.dataset, self.figures = numbers["dataset"], PROJECT / numbers["figures"]
-        self.root = ".." if notebook.parents[1].name == "report" else "../.."  # or report/<data set>
+    def __init__(self, numbers: dict[str, str]):
+        super().__init__(escape=False, embed_images=True, path=PROJECT / numbers["figures"])
+        self.dataset = numbers["dataset"]
+        self.root = ".." if self.dataset == SOURCE else "../.."
 
     def heading(self, text: str, level: int, **attributes: str) -> str:
         return f'<h{level} id="{text.replace(" ", "-")}">{text}</h{level}>\n'
@@ -80,14 +74,10 @@ class _Renderer(IPythonRenderer):
         return super().link(text, url, title)
 
     def image(self, text: str, url: str, title: str | None = None) -> str:
-        path = self.figures / Path(url).name
-        if not path.is_file():
-            return f'<em id="{path.stem}">This run made no such figure.</em>'
-        picture, small = Image.open(path).convert("RGB"), io.BytesIO()
-        picture.thumbnail((800, 2000))  # pixels: the text column's width
-        picture.quantize(32, kmeans=1).save(small, "PNG", optimize=True)
-        source = f"data:image/png;base64,{base64.b64encode(small.getvalue()).decode()}"
-        return f"<img{self.render_attrs({'id': path.stem, 'src': source, 'alt': text})}>"
+        file = Path(url)
+        if not (self.path / file.name).is_file():
+            return f'<em id="{file.stem}">This run made no such figure.</em>'
+        return super().image(text, file.name, title).replace("<img", f'<img id="{file.stem}"', 1)
 
     def paragraph(self, text: str) -> str:
         """A picture, a hard line break and a caption make a figure."""

@@ -44,22 +44,25 @@ def compare(evidence: pd.DataFrame, rerun: pd.DataFrame) -> list[str]:
     return [form(mean.index[i], results[j], mean.iat[i, j], again.iat[i, j]) for i, j in np.argwhere(far)]
 
 
-def tables(root: Path, dataset: str) -> dict[str, Path]:
-    """The CSV files in figures/ and results/, by their path below `root`."""
-    return {str(path.relative_to(root)): path for path in sorted(root.glob(f"[fr]*s/{dataset}/*.csv"))}
+def tables(root: Path, dataset: str) -> set[str]:
+    """The CSV files in figures/ and results/, as paths below `root`."""
+    folders = (root / "figures" / dataset, root / "results" / dataset)
+    return {str(path.relative_to(root)) for folder in folders for path in folder.glob("*.csv")}
 
 
 def differences(dataset: str, evidence: Path, rerun: Path) -> list[str]:
     """What keeps a rerun from confirming a data set's evidence, one line each."""
-    records = [list(root.glob(f"results/{dataset}/provenance/*.json")) for root in (evidence, rerun)]
-    machines = [json.loads(path.read_text(encoding="utf-8"))["machine"] for path in records[0] + records[1]]
-    same = all(records) and all(machine == machines[0] for machine in machines)
-    one, other = tables(evidence, dataset), tables(rerun, dataset)
-    lines = [f"{name}: only one side has it" for name in sorted(one.keys() ^ other.keys())]
-    for name in sorted(one.keys() & other.keys()):
+    pattern = f"results/{dataset}/provenance/*.json"
+    records = [*evidence.glob(pattern), *rerun.glob(pattern)]
+    machines = [json.loads(path.read_text(encoding="utf-8"))["machine"] for path in records]
+    same = all(machine == machines[0] for machine in machines)
+    names, others = tables(evidence, dataset), tables(rerun, dataset)
+    lines = [f"{name}: only one side has it" for name in sorted(names ^ others)]
+    for name in sorted(names & others):
+        one, other = evidence / name, rerun / name
         if not same:
-            lines += [f"{name}: {line}" for line in compare(pd.read_csv(one[name]), pd.read_csv(other[name]))]
-        elif one[name].read_bytes() != other[name].read_bytes():
+            lines += [f"{name}: {line}" for line in compare(pd.read_csv(one), pd.read_csv(other))]
+        elif one.read_bytes() != other.read_bytes():
             lines.append(f"{name}: other bytes, on the same machine")
     return lines
 
@@ -72,7 +75,7 @@ def main(dataset: str = "auto", evidence: Path = PROJECT, rerun: Path = PROJECT 
         print(f"error: {dataset} has no tables both in {evidence} and in {rerun}", file=sys.stderr)
         return 2
     lines = [line for name in names for line in differences(name, evidence, rerun)]
-    print(*(lines or [f"{', '.join(names)}: the rerun confirms the evidence"]), sep="\n")
+    print("\n".join(lines) if lines else f"{', '.join(names)}: the rerun confirms the evidence")
     return 1 if lines else 0
 
 

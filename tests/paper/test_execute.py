@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from filelock import FileLock
 from tiny_project import PARAMETERS, WRITE, call, contents, write_file, write_notebook
 
 from deadgcn.paper import execute
@@ -26,10 +27,10 @@ LIST = "import os\nos.listdir()"
 def executed(tmp_path_factory):
     """A project in which 01_ok was run twice, and what it left each time."""
     root = tmp_path_factory.mktemp("executed")
-    path = write_notebook(
-        root / "notebooks" / "01_ok.ipynb", WRITE, NOISE, LIST, parameters=f"{PARAMETERS}\ninput_dir = '.'"
-    )
+    parameters = f"{PARAMETERS}\ninput_dir = '.'"
+    path = write_notebook(root / "notebooks" / "01_ok.ipynb", WRITE, NOISE, LIST, parameters=parameters)
     source, left = path.read_bytes(), []
+    write_file(root / "out" / "results" / "Cora" / "other.csv", "of another notebook")
     for _ in range(2):
         assert call(root, "--set", "lr: 5e-4", "--output-dir", "out") == 0
         left.append(contents(root / "out"))
@@ -40,14 +41,11 @@ def executed(tmp_path_factory):
 def test_a_run_leaves_its_files_and_a_rerun_the_same_bytes(executed):
     _, (first, second) = executed
     record = "results/Cora/provenance/01_ok.json"
-    assert first.keys() == {"results/Cora/ok.csv", "report/notebooks/01_ok.ipynb", record}
+    tables = {"results/Cora/ok.csv", "results/Cora/other.csv"}
+    assert first.keys() == {*tables, "report/notebooks/01_ok.ipynb", record}
     assert first["results/Cora/ok.csv"] == b"[2, 4] 0.0005 3"
-    assert json.loads(first[record])["settings"] == {
-        "depths": [2, 4],
-        "lr": 0.0005,
-        "epochs": 3,
-        "input_dir": "out",
-    }
+    settings = {"depths": [2, 4], "lr": 0.0005, "epochs": 3, "input_dir": "out"}
+    assert json.loads(first[record])["settings"] == settings
     assert first == second
 
 
@@ -55,9 +53,8 @@ def test_the_executed_notebook_names_no_absolute_folder_time_or_process(executed
     root, (left, _) = executed
     text = left["report/notebooks/01_ok.ipynb"].decode()
     cells = json.loads(text)["cells"]
-    assert not [
-        word for word in (str(root), "stage", "ipykernel_", "papermill", "UserWarning") if word in text
-    ]
+    absent = (str(root), "stage", "ipykernel_", "papermill", "UserWarning")
+    assert not [word for word in absent if word in text]
     parameters = "".join(cells[2]["source"]).splitlines()
     assert {'output_dir = "out"', 'input_dir = "out"', "lr = 0.0005"} <= {*parameters}
     printed, value = cells[4]["outputs"]
@@ -127,12 +124,12 @@ def test_a_data_set_that_does_not_exist_is_refused(capfd):
 
 
 def test_the_report_becomes_a_page_in_place_of_its_notebook(project, monkeypatch):
-    fake = SimpleNamespace(render=lambda path: path.name)
+    fake = SimpleNamespace(render=lambda nb: nb.cells[0].source)
     monkeypatch.setitem(sys.modules, "deadgcn.paper.report", fake)
     write_notebook(project / "notebooks" / "09_report.ipynb", parameters="dataset = 'auto'")
     assert call(project, "--output-dir", "out", stems=("09_report",)) == 0
     names = contents(project / "out")
-    assert names.pop("report/SyntheticCora/report.html") == b"09_report.ipynb"
+    assert names.pop("report/SyntheticCora/report.html") == b"Text\n\n# The title\n"
     assert [*names] == ["results/SyntheticCora/provenance/09_report.json"]
 
 
@@ -145,26 +142,14 @@ def test_a_notebook_that_reads_tables_refuses_edited_ones(tmp_path, capsys):
     assert str(table) in capsys.readouterr().err
 
 
-HOLD = """
-import sys, time
-from filelock import FileLock
-with FileLock(sys.argv[1]):
-    print("held", flush=True)
-    time.sleep(60)
-"""
-
-
 def test_a_second_command_waits_and_removes_what_a_killed_one_left(tmp_path):
     notebook = write_notebook(tmp_path / "notebooks" / "01_ok.ipynb", WRITE)
     left = write_file(tmp_path / "out" / ".stage" / "old.csv", "half")
-    command = [sys.executable, "-c", HOLD, str(tmp_path / "out" / ".lock")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as first:
-        assert first.stdout.readline() == "held\n"
-        command = [sys.executable, "-m", "deadgcn.paper.execute", str(notebook), "--output-dir", "out"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as second:
-            second.stdout.readline()
-            time.sleep(1)
-            assert second.poll() is None and left.exists()
-            first.kill()
-            assert second.wait(timeout=60) == 0
+    command = [sys.executable, "-m", "deadgcn.paper.execute", str(notebook), "--output-dir", "out"]
+    with FileLock(tmp_path / "out" / ".lock"):
+        second = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        second.stdout.readline()
+        time.sleep(1)
+        assert second.poll() is None and left.exists()
+    assert second.communicate(timeout=60)[0].startswith("01_ok") and second.returncode == 0
     assert "old.csv" not in contents(tmp_path / "out")

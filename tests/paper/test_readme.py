@@ -21,21 +21,16 @@ def test_the_tables_are_those_of_the_results():
     assert readme.render(TEXT) == TEXT, "README.md is stale: make readme"
 
 
-CHANGES = {
-    "Cora/verdict": ("status", "?"),
-    "CiteSeer/pruning_runs": ("test_acc", 0.5),
-    "bench/minutes": ("minutes", 7),
-}
+CHANGES = [("Cora/verdict", "status"), ("CiteSeer/pruning_runs", "test_acc"), ("bench/minutes", "minutes")]
 
 
-@pytest.mark.parametrize("name", CHANGES)
-def test_a_changed_result_changes_them(monkeypatch, name):
-    column, value = CHANGES[name]
+@pytest.mark.parametrize(("name", "column"), CHANGES)
+def test_a_changed_result_changes_them(monkeypatch, name, column):
     read, before = pd.read_csv, readme.render(TEXT)
 
     def changed(path, **options):
         table = read(path, **options)
-        return table.assign(**{column: value}) if str(path).endswith(f"results/{name}.csv") else table
+        return table.assign(**{column: 7}) if str(path).endswith(f"results/{name}.csv") else table
 
     monkeypatch.setattr(readme.pd, "read_csv", changed)
     assert readme.render(TEXT) != before
@@ -52,9 +47,8 @@ def test_a_block_is_replaced_between_its_markers():
 
 def test_the_data_card_has_the_facts_of_the_graphs():
     card = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
-    facts = [
-        pd.read_csv(ROOT / "results" / name / "data_facts.csv", index_col="fact") for name in readme.GRAPHS
-    ]
+    paths = [ROOT / "results" / name / "data_facts.csv" for name in readme.GRAPHS]
+    facts = [pd.read_csv(path, index_col="fact") for path in paths]
     rows = re.findall(r"^\| ([^|]+) \| ([\d.,]+) \| ([\d.,]+) \|$", card, flags=re.M)
     assert len(rows) > 5
     for fact, *told in rows:
@@ -93,7 +87,6 @@ def test_make_knows_the_commands_and_a_notebook_their_parameters(command):
 
 def test_the_example_runs():
     (block,) = re.findall(r"```python\n(.*?)```", TEXT, flags=re.S)
-    small = block.replace('dataset="CiteSeer"', 'dataset="KarateClub", epochs=3').replace(
-        "range(10)", "range(2)"
-    )
+    small = block.replace('dataset="CiteSeer"', 'dataset="KarateClub", epochs=3')
+    small = small.replace("range(10)", "range(2)")
     exec(small.replace("run_grid(configs)", "run_grid(configs, cache=None)"), {})
