@@ -45,7 +45,8 @@ def plot_activations(
     darkest colour (default: the largest): give it where panels are to be compared.
     """
     grid = bins.drop(columns=["class", "nodes"]).to_numpy()  # [rows, d]
-    grid = grid if order is None else grid[:, order]
+    if order is not None:
+        grid = grid[:, order]
     top = top or grid.max() or 1.0  # a silent layer has no largest value
     ax.pcolormesh(np.where(grid > 0, grid, np.nan), cmap="crest", norm=LogNorm(top / 300, top, clip=True))
     dead = np.flatnonzero((grid == 0).all(0))
@@ -121,9 +122,8 @@ def explore(draw: Callable, choices: Mapping[str, Sequence], **first: Any) -> No
     """
     sliders = {}
     for name, values in choices.items():
-        sliders[name] = SelectionSlider(options=list(values), description=name, continuous_update=False)
-    for name, value in first.items():
-        sliders[name].value = value
+        look = {"description": name, "continuous_update": False}
+        sliders[name] = SelectionSlider(options=list(values), value=first.get(name, values[0]), **look)
 
     def picture() -> Image:
         fig, alt = draw(**{name: slider.value for name, slider in sliders.items()})
@@ -134,5 +134,5 @@ def explore(draw: Callable, choices: Mapping[str, Sequence], **first: Any) -> No
     for slider in sliders.values():
         slider.observe(lambda _: shown.update(picture()), names="value")
     # A second output, because JupyterLab shows an error in place of a widget whose kernel is gone.
-    controls = HBox(list(sliders.values()))._repr_mimebundle_()
+    controls = HBox([*sliders.values()])._repr_mimebundle_()
     display(controls | {"text/plain": f"Sliders, while a kernel runs: {', '.join(choices)}"}, raw=True)
