@@ -62,12 +62,10 @@ def plot_activations(
 def project(post: Tensor, y: Tensor, most: int = 400) -> tuple[pd.DataFrame, dict[str, float]]:
     """Project embeddings ``[N, d]`` onto the two directions in which they vary most, per PCA in float64.
 
-    Returns:
-        Points, one row for each of at most `most` nodes, with each class in proportion: node, class, x and y,
-        in units of the spread.
-        Measures of all nodes: ``line``, the share of the variance along x; ``classes``, the share of the
-        variance between the means of the classes; ``spread``, the root mean square distance to the mean.
-        The shares are missing where all nodes are alike up to rounding.
+    Returns points (node, class, x and y in units of the spread), at most `most` with each class in proportion,
+    and measures of all nodes: ``line`` and ``classes``, the shares of the variance along x and between the
+    means of the classes (missing where all nodes are alike up to rounding), and ``spread``, the root mean
+    square distance to the mean.
     """
     scale = post.double().abs().max().clamp(min=torch.finfo(torch.double).tiny)
     centred = post.double() / scale - (post.double() / scale).mean(0)

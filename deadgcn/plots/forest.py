@@ -26,7 +26,7 @@ def plot_forest(
     """Draw the columns `estimate`, `low` and `high`, one line of the plot for each value of `label`.
 
     `colors` and `markers` (default: discs) belong to the values of `hue`; a marker is not filled where
-    `hollow`, a boolean for each row, is True. With `log` the axis is logarithmic and no effect is at 1, not 0.
+    `hollow`, a boolean for each row, is True. With `log` the axis is logarithmic and no effect is 1, not 0.
     """
     ax, markers = ax or plt.subplots()[1], markers or dict.fromkeys(colors, "o")
     hollow = [False] * len(estimates) if hollow is None else hollow

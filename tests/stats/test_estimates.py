@@ -41,11 +41,11 @@ def test_groups_keep_their_order_and_depend_on_their_own_numbers_only():
 
 
 def test_missing_values_are_left_out_and_not_counted():
-    runs = make_runs(a=[1.0, np.nan, 3.0, np.inf], one=[7.0, np.nan], none=[np.nan])
-    table = dg.summarize(runs, "test_acc")
-    assert table["n"].tolist() == [2, 1, 0]
-    assert table["mean"].tolist() == pytest.approx([2, 7, np.nan], nan_ok=True)
-    assert table.loc[1:, ["std", "low", "high"]].isna().all(axis=None)
+    table = dg.summarize(
+        make_runs(a=[1.0, np.nan, 3.0, np.inf], one=[7.0, np.nan], none=[np.nan]), "test_acc"
+    )
+    assert table["n"].tolist() == [2, 1, 0] and table["mean"].tolist()[:2] == [2, 7]
+    assert table.loc[1:, ["std", "low", "high"]].isna().all(axis=None) and np.isnan(table["mean"][2])
 
 
 def test_several_values_make_one_block_each():
