@@ -62,7 +62,7 @@ def plot_activations(
 def project(post: Tensor, y: Tensor, most: int = 400) -> tuple[pd.DataFrame, dict[str, float]]:
     """Project embeddings ``[N, d]`` onto the two directions in which they vary most, per PCA in float64.
 
-    Returns points (node, class, x and y in units of the spread), at most `most` with each class in proportion,
+    Returns points (node, class, x and y in units of the spread), `most` at most, classes in proportion,
     and measures of all nodes: ``line`` and ``classes``, the shares of the variance along x and between the
     means of the classes (missing where all nodes are alike up to rounding), and ``spread``, the root mean
     square distance to the mean.

@@ -41,9 +41,8 @@ def test_groups_keep_their_order_and_depend_on_their_own_numbers_only():
 
 
 def test_missing_values_are_left_out_and_not_counted():
-    table = dg.summarize(
-        make_runs(a=[1.0, np.nan, 3.0, np.inf], one=[7.0, np.nan], none=[np.nan]), "test_acc"
-    )
+    runs = make_runs(a=[1.0, np.nan, 3.0, np.inf], one=[7.0, np.nan], none=[np.nan])
+    table = dg.summarize(runs, "test_acc")
     assert table["n"].tolist() == [2, 1, 0] and table["mean"].tolist()[:2] == [2, 7]
     assert table.loc[1:, ["std", "low", "high"]].isna().all(axis=None) and np.isnan(table["mean"][2])
 
