@@ -45,7 +45,8 @@ def plot_activations(
     darkest colour (default: the largest): give it where panels are to be compared.
     """
     grid = bins.drop(columns=["class", "nodes"]).to_numpy()  # [rows, d]
-    grid = grid if order is None else grid[:, order]
+    if order is not None:
+        grid = grid[:, order]
     top = top or grid.max() or 1.0  # a silent layer has no largest value
     ax.pcolormesh(np.where(grid > 0, grid, np.nan), cmap="crest", norm=LogNorm(top / 300, top, clip=True))
     dead = np.flatnonzero((grid == 0).all(0))
@@ -61,12 +62,10 @@ def plot_activations(
 def project(post: Tensor, y: Tensor, most: int = 400) -> tuple[pd.DataFrame, dict[str, float]]:
     """Project embeddings ``[N, d]`` onto the two directions in which they vary most, per PCA in float64.
 
-    Returns:
-        Points, one row for each of at most `most` nodes, with each class in proportion: node, class, x and y,
-        in units of the spread.
-        Measures of all nodes: ``line``, the share of the variance along x; ``classes``, the share of the
-        variance between the means of the classes; ``spread``, the root mean square distance to the mean.
-        The shares are missing where all nodes are alike up to rounding.
+    Returns points (node, class, x and y in units of the spread), `most` at most, classes in proportion,
+    and measures of all nodes: ``line`` and ``classes``, the shares of the variance along x and between the
+    means of the classes (missing where all nodes are alike up to rounding), and ``spread``, the root mean
+    square distance to the mean.
     """
     scale = post.double().abs().max().clamp(min=torch.finfo(torch.double).tiny)
     centred = post.double() / scale - (post.double() / scale).mean(0)
@@ -121,9 +120,8 @@ def explore(draw: Callable, choices: Mapping[str, Sequence], **first: Any) -> No
     """
     sliders = {}
     for name, values in choices.items():
-        sliders[name] = SelectionSlider(options=list(values), description=name, continuous_update=False)
-    for name, value in first.items():
-        sliders[name].value = value
+        look = {"description": name, "continuous_update": False}
+        sliders[name] = SelectionSlider(options=list(values), value=first.get(name, values[0]), **look)
 
     def picture() -> Image:
         fig, alt = draw(**{name: slider.value for name, slider in sliders.items()})
@@ -134,5 +132,5 @@ def explore(draw: Callable, choices: Mapping[str, Sequence], **first: Any) -> No
     for slider in sliders.values():
         slider.observe(lambda _: shown.update(picture()), names="value")
     # A second output, because JupyterLab shows an error in place of a widget whose kernel is gone.
-    controls = HBox(list(sliders.values()))._repr_mimebundle_()
+    controls = HBox([*sliders.values()])._repr_mimebundle_()
     display(controls | {"text/plain": f"Sliders, while a kernel runs: {', '.join(choices)}"}, raw=True)

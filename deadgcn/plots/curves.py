@@ -7,55 +7,47 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib import pyplot as plt
-from scipy.stats import gmean
 
-from deadgcn.plots.style import axis_label, line_styles
-from deadgcn.stats.estimates import interval
+from deadgcn.plots.style import axis_label, depth_colors, method_styles
+from deadgcn.stats.estimates import check_rows
+from deadgcn.stats.inference import interval
 
 
 def plot_vs_num_layers(
-    runs: pd.DataFrame,
-    y: str | Sequence[str] = "test_acc",
-    *,
-    hue: str = "method",
-    ax: plt.Axes | None = None,
-    majority: float | None = None,
+    runs: pd.DataFrame, y: str | Sequence[str], *, ax: plt.Axes | None = None, majority: float | None = None
 ) -> plt.Axes:
     """Draw `y` against depth: the mean with its 95 % interval, and every run as a dot.
 
-    Levels of `hue` stand side by side at each depth. Several columns in `y` (two in the paper's figure 1a)
-    differ in their dashes. `majority` is the accuracy of always answering the majority class.
+    Methods stand side by side at each depth. Several columns in `y` (two in the paper's figure 1a) differ in
+    their dashes. `majority` is the accuracy of always answering the majority class.
     """
-    ax, look, names = (
-        ax or plt.subplots()[1],
-        _look(runs, hue, "num_layers"),
-        [y] if isinstance(y, str) else list(y),
-    )
-    table = runs.melt([hue, "num_layers", "seed"], names, "quantity")
+    names = [y] if isinstance(y, str) else list(y)
+    look = _look(runs, names, "num_layers")
+    table = runs.melt(["method", "num_layers", "seed"], names, "quantity")
     table["quantity"] = table["quantity"].map(axis_label)
     if len(names) > 1:
         look |= {"style": "quantity", "style_order": None, "markers": False, "dashes": True}
-    levels, gap = look["hue_order"], min(np.diff(np.unique(runs["num_layers"])), default=1)
-    place = table[hue].map(levels.index) - (len(levels) - 1) / 2
-    table["x"] = table["num_layers"] + 0.3 * gap / len(levels) * place
+    methods, gap = look["hue_order"], min(np.diff(np.unique(runs["num_layers"])), default=1)
+    place = table["method"].map(methods.index) - (len(methods) - 1) / 2
+    table["x"] = table["num_layers"] + 0.3 * gap / len(methods) * place
+    ax = ax or plt.subplots()[1]
     sns.lineplot(table, x="x", y="value", errorbar=_interval, err_style="bars", ax=ax, **look)
     dots = {"s": 4, "alpha": 0.3, "linewidth": 0, "legend": False, "palette": look["palette"]}
-    sns.scatterplot(table, x="x", y="value", hue=hue, ax=ax, **dots)
+    sns.scatterplot(table, x="x", y="value", hue="method", ax=ax, **dots)
     ax.xaxis.get_major_locator().set_params(integer=True)
     return _finish(ax, "num_layers", ", ".join(map(axis_label, names)), majority)
 
 
-def plot_vs_layer(
-    layers: pd.DataFrame, y: str, *, hue: str = "method", ax: plt.Axes | None = None, log: bool = True
-) -> plt.Axes:
+def plot_vs_layer(layers: pd.DataFrame, y: str, *, ax: plt.Axes | None = None, log: bool = True) -> plt.Axes:
     """Draw `y` against the layer, for networks of one depth at one stage: faint runs under their mean.
 
     With `log` both axes are logarithmic (as in the paper's figures 1b and 1c) and the mean is geometric.
     Zeros are left out, and so is the mean where more than half of the runs are zero.
     """
-    ax, look = ax or plt.subplots()[1], _look(layers, hue, "layer") | {"markers": False}
+    look = _look(layers, [y], "layer") | {"markers": False}
+    ax = ax or plt.subplots()[1]
     ax.set(xscale="linear", yscale="linear")  # on a log axis seaborn would average logarithms
-    faint = {"hue": hue, "palette": look["palette"], "linewidth": 0.5, "alpha": 0.3, "legend": False}
+    faint = {"hue": "method", "palette": look["palette"], "linewidth": 0.5, "alpha": 0.3, "legend": False}
     sns.lineplot(layers, x="layer", y=y, units="seed", estimator=None, ax=ax, **faint)
     estimator = _geometric_mean if log else "mean"
     sns.lineplot(layers, x="layer", y=y, estimator=estimator, errorbar=None, ax=ax, **look)
@@ -68,32 +60,26 @@ def plot_vs_layer(
 
 
 def plot_training_curves(
-    epochs: pd.DataFrame,
-    y: str = "val_acc",
-    *,
-    method: str | None = None,
-    ax: plt.Axes | None = None,
-    majority: float | None = None,
+    epochs: pd.DataFrame, y: str, *, method: str, ax: plt.Axes | None = None, majority: float | None = None
 ) -> plt.Axes:
     """Draw `y` against the epoch for one `method`, a colour per depth: the mean with its 95 % interval."""
-    legal = list(epochs["method"].unique())
-    if method not in legal and not (method is None and len(legal) == 1):
+    if method not in (legal := epochs["method"].unique().tolist()):
         raise ValueError(f"method must be one of {legal}, but {method!r} was passed")
-    epochs = epochs[epochs["method"] == (method or legal[0])]
-    ax, look = ax or plt.subplots()[1], _look(epochs, "num_layers", "epoch") | {"markers": False}
-    sns.lineplot(epochs, x="epoch", y=y, errorbar=_interval, ax=ax, **look)
+    epochs = epochs[epochs["method"] == method]
+    check_rows(epochs, [y], ["num_layers", "epoch", "seed"])
+    ax, palette = ax or plt.subplots()[1], depth_colors(epochs["num_layers"].unique())
+    sns.lineplot(epochs, x="epoch", y=y, hue="num_layers", palette=palette, errorbar=_interval, ax=ax)
     return _finish(ax, "epoch", axis_label(y), majority)
 
 
-def _look(table: pd.DataFrame, hue: str, x: str) -> dict[str, Any]:
-    """Seaborn's arguments for a column's levels; ValueError if a run has several rows at one x."""
-    if table.duplicated(keys := [hue, x, "seed"]).any():
-        raise ValueError(f"a run must have one row for each {', '.join(keys)}, but some have several")
-    styles = line_styles(table[hue])
-    look = {name: {level: style[name] for level, style in styles.items()} for name in ("marker", "dashes")}
-    palette = {level: style["color"] for level, style in styles.items()}
-    order = {"hue": hue, "style": hue, "hue_order": list(styles), "style_order": list(styles)}
-    return order | {"palette": palette, "markers": look["marker"], "dashes": look["dashes"]}
+def _look(table: pd.DataFrame, values: list[str], x: str) -> dict[str, Any]:
+    """Check the rows of a table, and return seaborn's arguments for its methods."""
+    check_rows(table, values, ["method", x, "seed"])
+    styles = method_styles(table["method"].unique())
+    look = {"hue": "method", "style": "method", "hue_order": list(styles), "style_order": list(styles)}
+    for argument, part in {"palette": "color", "markers": "marker", "dashes": "dashes"}.items():
+        look[argument] = {method: style[part] for method, style in styles.items()}
+    return look
 
 
 def _interval(sample: pd.Series) -> tuple[float, float]:
@@ -103,8 +89,8 @@ def _interval(sample: pd.Series) -> tuple[float, float]:
 
 
 def _geometric_mean(values: pd.Series) -> float:
-    positive = values[values > 0]
-    return gmean(positive) if 2 * len(positive) >= len(values) else np.nan
+    positive = values.to_numpy()[values > 0]
+    return np.exp(np.log(positive).mean()) if 2 * len(positive) >= len(values) else np.nan
 
 
 def _finish(ax: plt.Axes, x: str, label: str, majority: float | None = None) -> plt.Axes:
@@ -112,12 +98,8 @@ def _finish(ax: plt.Axes, x: str, label: str, majority: float | None = None) -> 
     if majority is not None:
         ax.axhline(majority, label="majority class", color="0.5", linewidth=0.8, linestyle="--", zorder=0)
     title = axis_label(ax.get_legend().get_title().get_text())
-    handles, labels = ax.get_legend_handles_labels()
-    shown = [
-        (handle, text)
-        for handle, text in zip(handles, labels, strict=True)
-        if text not in ("method", "quantity")
-    ]
+    entries = zip(*ax.get_legend_handles_labels(), strict=True)
+    shown = [(handle, text) for handle, text in entries if text not in ("method", "quantity")]
     place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": 2, "alignment": "left"}
     ax.legend(*zip(*shown, strict=True), title=title, **place)
     return ax

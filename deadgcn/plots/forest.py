@@ -25,9 +25,8 @@ def plot_forest(
 ) -> plt.Axes:
     """Draw the columns `estimate`, `low` and `high`, one line of the plot for each value of `label`.
 
-    Lines are in order of first appearance; rows with the same label share a line. `colors` and `markers`
-    (default: discs) belong to the values of `hue`; a marker is not filled where `hollow`, a boolean for each
-    row, is True. With `log` the axis is logarithmic and the line of no effect is at 1 instead of 0.
+    `colors` and `markers` (default: discs) belong to the values of `hue`; a marker is not filled where
+    `hollow`, a boolean for each row, is True. With `log` the axis is logarithmic and no effect is 1, not 0.
     """
     ax, markers = ax or plt.subplots()[1], markers or dict.fromkeys(colors, "o")
     hollow = [False] * len(estimates) if hollow is None else hollow

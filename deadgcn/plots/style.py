@@ -43,16 +43,12 @@ def depth_colors(levels: Sequence) -> dict[Hashable, str]:
     return dict(zip(sorted(levels), sns.color_palette("viridis_r", len(levels)).as_hex(), strict=True))
 
 
-def line_styles(column: pd.Series) -> dict[Hashable, dict[str, Any]]:
-    """Colour, marker and dashes of each level of a column: numbers sorted, the three arms first."""
-    levels = column.unique()
-    if pd.api.types.is_numeric_dtype(column):
-        colors = depth_colors(levels)
-        return {level: {"color": color, "marker": "o", "dashes": ""} for level, color in colors.items()}
-    styles = {method: style for method, style in METHOD_STYLES.items() if method in levels}
-    others = [level for level in levels if level not in styles]
-    for level, color, marker in zip(others, cycle(OTHER_COLORS), cycle("DvPX"), strict=False):
-        styles[level] = {"color": color, "marker": marker, "dashes": ""}
+def method_styles(methods: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Colour, marker and dashes of each method: the three arms first, with their own."""
+    styles = {method: style for method, style in METHOD_STYLES.items() if method in methods}
+    others = [method for method in methods if method not in styles]
+    for method, color, marker in zip(others, cycle(OTHER_COLORS), cycle("DvPX"), strict=False):
+        styles[method] = {"color": color, "marker": marker, "dashes": ""}
     return styles
 
 
@@ -74,12 +70,11 @@ def share_legend(fig: plt.Figure, side: Literal["below", "right"] = "below") -> 
     """
     places = {"below": {"loc": "outside lower center", "ncols": 5}, "right": {"loc": "outside right upper"}}
     for ax in fig.axes:
-        legend = ax.get_legend()
-        if legend and not fig.legends:
-            texts = [text.get_text() for text in legend.get_texts()]
-            fig.legend(legend.legend_handles, texts, title=legend.get_title().get_text(), **places[side])
-        if legend:
+        if legend := ax.get_legend():
             legend.remove()
+            if not fig.legends:
+                texts = [text.get_text() for text in legend.get_texts()]
+                fig.legend(legend.legend_handles, texts, title=legend.get_title().get_text(), **places[side])
         ax.xaxis.label.set_visible(ax.xaxis.get_tick_params()["labelbottom"])
         ax.yaxis.label.set_visible(ax.yaxis.get_tick_params()["labelleft"])
 

@@ -19,21 +19,18 @@ RUNS, DEPTHS = ("method", "num_layers"), ("num_layers",)
 
 
 def summarize(
-    table: pd.DataFrame, value: Columns, by: Columns = RUNS, log: bool = False, statistic: str = "mean"
+    table: pd.DataFrame, value: Columns, by: Columns = RUNS, statistic: str = "mean"
 ) -> pd.DataFrame:
     """Mean of `value` in each group: n, mean, std (n - 1 in the denominator), and 95 % interval low, high.
 
-    Statistic "iqm" is the interquartile mean (Agarwal et al. 2021, arXiv 2108.13264). With `log`: the
-    geometric mean, std as a factor, and n_zero, the exact zeros left out. n_diverged counts the runs with
-    a `diverged_epoch`. Several values give a block of rows each, named in a first column `quantity`.
+    Statistic "iqm" is the interquartile mean (Agarwal et al. 2021, arXiv 2108.13264). n_diverged counts runs
+    with a `diverged_epoch`. Several values give a block of rows each, named in a first column `quantity`.
     """
     if not isinstance(value, str):
-        blocks = {name: summarize(table, name, by, log, statistic) for name in value}
+        blocks = {name: summarize(table, name, by, statistic) for name in value}
         return pd.concat(blocks, names=["quantity", None]).reset_index("quantity").reset_index(drop=True)
-    _check_columns(table, value, by, log)
-    numbers = np.log(table[value].where(table[value] > 0)) if log else table[value]
-    table = table.assign(number=numbers, zero=table[value] == 0)
-    return _per_group(table, by, lambda group: _estimate(group, log, statistic))
+    check_rows(table, [value], [*_as_list(by), "seed"])
+    return _per_group(table, by, lambda group: _estimate(group, value, statistic))
 
 
 def pair_by_seed(
@@ -46,7 +43,9 @@ def pair_by_seed(
     else 0), and zero (if either is). Raises ValueError for a seed that only one method has.
     """
     keys = [*_as_list(by), "seed"]
-    _check_columns(table, value, [*keys, "method"], log)
+    check_rows(table, [value], ["method", *keys])
+    if log and (table[value] < 0).any():
+        raise ValueError(f"with log, {value} must be at least 0, but {table[value].min()} was passed")
     if unknown := {method, baseline} - (legal := set(table["method"])):
         raise ValueError(f"method and baseline must be among {legal}, but {unknown} was passed")
     first, second = (table[table["method"] == name].set_index(keys) for name in (method, baseline))
@@ -85,7 +84,7 @@ def paired_difference(
     def compare(pairs: pd.DataFrame) -> dict:
         p_value, p_equivalent = mean_tests(pairs["number"], bound)
         tests = {"p_value": p_value, "p_holm": np.nan, "p_equivalent": p_equivalent}
-        return {"method": method, "baseline": baseline} | _estimate(pairs, log) | tests
+        return {"method": method, "baseline": baseline} | _estimate(pairs, "number", log=log) | tests
 
     rows = _per_group(pair_by_seed(table, value, method, baseline, by, log), by, compare)
     rows = rows.rename(columns={"mean": "difference"}).assign(p_holm=holm(rows["p_value"]))
@@ -105,7 +104,7 @@ def probability_of_improvement(
 
 def share_above(table: pd.DataFrame, value: str, threshold: float, by: Columns = RUNS) -> pd.DataFrame:
     """Share of runs with `value` above `threshold`: n, share, Wilson's 95 % interval (1927) low, high."""
-    _check_columns(table, value, by)
+    check_rows(table, [value], [*_as_list(by), "seed"])
     above = (table[value] > threshold).where(np.isfinite(table[value]))
     return _per_group(table.assign(above=above), by, lambda group: _share("share", group["above"]))
 
@@ -124,6 +123,15 @@ def rank_correlation(x: Sequence[float], y: Sequence[float]) -> dict[str, float]
     return {"n": n, "correlation": float(rho), "low": float(low), "high": float(high)}
 
 
+def check_rows(table: pd.DataFrame, values: Sequence[str], keys: Sequence[str]) -> None:
+    """Raise ValueError if a column is missing, or if a run (a combination of `keys`) has several rows."""
+    if missing := [name for name in (*values, *keys) if name not in table]:
+        raise ValueError(f"columns must be among {list(table)}, but {missing} was passed")
+    if (repeated := table.duplicated(keys)).any():
+        run = table.loc[repeated, keys].iloc[0].to_dict()
+        raise ValueError(f"a run must have one row for each {', '.join(keys)}, but {run} has several")
+
+
 def _as_list(by: Columns) -> list[str]:
     return [by] if isinstance(by, str) else list(by)
 
@@ -133,8 +141,8 @@ def _per_group(table: pd.DataFrame, by: Columns, describe: Callable[[pd.DataFram
     return pd.DataFrame([dict(zip(_as_list(by), key, strict=True)) | describe(x) for key, x in groups])
 
 
-def _estimate(group: pd.DataFrame, log: bool, statistic: str = "mean") -> dict:
-    sample = finite(group["number"])
+def _estimate(group: pd.DataFrame, value: str, statistic: str = "mean", log: bool = False) -> dict:
+    sample = finite(group[value])
     row, (low, high) = {"n": len(sample)}, interval(sample, statistic)
     if "diverged_epoch" in group:
         row["n_diverged"] = group["diverged_epoch"].count()
@@ -152,14 +160,3 @@ def _share(name: str, hits: pd.Series) -> dict[str, float]:
     low, high = proportion_confint(hits.sum(), n, method="wilson")
     # Exact at the ends, where statsmodels rounds: an error bar must not end inside of its mark.
     return {"n": n, name: share, "low": low if share > 0 else 0.0, "high": high if share < 1 else 1.0}
-
-
-def _check_columns(table: pd.DataFrame, value: str, by: Columns, log: bool = False) -> None:
-    keys = [*_as_list(by), "seed"]
-    if missing := [name for name in (value, *keys) if name not in table]:
-        raise ValueError(f"value, by and seed must be columns, of {list(table)}, but {missing} was passed")
-    if log and (table[value] < 0).any():
-        raise ValueError(f"with log, {value} must be at least 0, but {table[value].min()} was passed")
-    if (repeated := table.duplicated(keys)).any():
-        run = table.loc[repeated, keys].iloc[0].to_dict()
-        raise ValueError(f"by must tell the rows of a run apart, but {run} has several rows")

@@ -1,8 +1,9 @@
 """Intervals, tests and Holm's correction for a sample of numbers, one per run or per pair of runs."""
 
 import warnings
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -28,15 +29,12 @@ def interval(sample: Sequence[float], statistic: str = "mean") -> tuple[float, f
         raise ValueError(f"statistic must be mean or iqm, but {statistic!r} was passed")
     sample = finite(sample)
     n, locate, cut = len(sample), LOCATION[statistic], len(sample) // 4 if statistic == "iqm" else 0
-    if n < 2 or not np.ptp(sample):
-        low = high = locate(sample) if n > 1 else np.nan
+    if n < 2:
+        low = high = np.nan
+    elif not np.ptp(sample):
+        low = high = locate(sample)
     elif n >= BOOTSTRAP_FROM:
-        # If most values are equal, scipy warns of 0 / 0 and returns NaN: take the bootstrap's percentiles.
-        ignored = warnings.catch_warnings(action="ignore", category=stats.DegenerateDataWarning)
-        with ignored, np.errstate(invalid="ignore"):
-            found = stats.bootstrap((sample,), locate, n_resamples=RESAMPLES, rng=SEED)
-        percentiles = np.quantile(found.bootstrap_distribution, [0.025, 0.975])
-        low, high = percentiles if np.isnan(found.confidence_interval).any() else found.confidence_interval
+        low, high = _bootstrap(sample, locate)
     elif cut:
         low, high = stats.mstats.trimmed_mean_ci(sample, (cut / n, cut / n))
     else:
@@ -99,3 +97,18 @@ def finite(sample: Sequence[float]) -> np.ndarray:
     sample = sample[np.isfinite(sample)]
     equal = len(sample) and np.ptp(sample) <= ROUNDING * np.abs(sample).max()
     return np.full_like(sample, sample[0]) if equal else sample
+
+
+def _bootstrap(sample: np.ndarray, locate: Callable) -> tuple[float, float]:
+    located = locate(sample[_resampled(len(sample), RESAMPLES, SEED)], axis=-1)  # [resamples]
+    drawn = SimpleNamespace(bootstrap_distribution=located)  # scipy would draw them again for each sample
+    # If most values are equal, scipy warns of 0 / 0 and returns NaN: take the bootstrap's percentiles.
+    ignored = warnings.catch_warnings(action="ignore", category=stats.DegenerateDataWarning)
+    with ignored, np.errstate(invalid="ignore"):
+        ends = stats.bootstrap((sample,), locate, n_resamples=0, bootstrap_result=drawn).confidence_interval
+    return np.quantile(located, [0.025, 0.975]) if np.isnan(ends).any() else ends
+
+
+@cache
+def _resampled(n: int, resamples: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, n, (resamples, n))

@@ -16,9 +16,8 @@ def test_each_label_has_a_line_and_each_row_its_interval_colour_and_marker():
     assert [tick.get_text() for tick in ax.get_yticklabels()] == ["a", "b"] and ax.yaxis_inverted()
     for row, line in zip(ROWS.itertuples(), ax.lines, strict=False):
         assert line.get_xdata().tolist() == [row.low, row.estimate, row.high]
-        assert (
-            line.get_color() == ANSWER_COLORS[row.answer] and line.get_marker() == ANSWER_MARKERS[row.answer]
-        )
+        assert line.get_color() == ANSWER_COLORS[row.answer]
+        assert line.get_marker() == ANSWER_MARKERS[row.answer]
         assert line.get_markerfacecolor() == ("white" if row.answer == "against" else line.get_color())
     first, other, second = (line.get_ydata()[0] for line in ax.lines[:3])
     assert first < second < other

@@ -9,7 +9,7 @@ from matplotlib.colors import to_rgb
 from PIL import Image
 
 from deadgcn.plots.forest import ANSWER_COLORS
-from deadgcn.plots.style import METHOD_COLORS, depth_colors, line_styles, publish, share_legend
+from deadgcn.plots.style import METHOD_COLORS, depth_colors, method_styles, publish, share_legend
 
 DATA = pd.DataFrame({"x": [0.1, 1 / 3], "y": ["a", "b"]})
 
@@ -33,12 +33,12 @@ def test_depths_get_darker_in_even_steps_whatever_their_order():
 
 
 def test_each_level_has_its_own_look_and_arms_keep_theirs():
-    names = pd.Series(["He", "LeakyReLU", "zero", "ReLU", "He"])
-    styles = line_styles(names)
+    names = ["He", "LeakyReLU", "zero", "ReLU"]
+    styles = method_styles(names)
     assert list(styles) == ["ReLU", "LeakyReLU", "He", "zero"]
     for part in ("color", "marker"):
         assert len({style[part] for style in styles.values()}) == 4
-    assert line_styles(names[:2])["LeakyReLU"] == styles["LeakyReLU"]
+    assert method_styles(names[:2])["LeakyReLU"] == styles["LeakyReLU"]
 
 
 @pytest.mark.parametrize("side", ["below", "right"])

@@ -96,9 +96,8 @@ def test_a_single_cell_by_the_rule(values, claimed, answer):
 
 def test_readings_that_disagree_leave_a_claim_undecided(cells):
     of_last = (cells["claim"] == "C3") & (cells["reading"] == "last model")
-    row = (
-        dg.verdict(cells.assign(answer=cells["answer"].mask(of_last, "against"))).set_index("claim").loc["C3"]
-    )
+    changed = cells.assign(answer=cells["answer"].mask(of_last, "against"))
+    row = dg.verdict(changed).set_index("claim").loc["C3"]
     assert row["status"] == "undecided"
     assert row["readings"] == "best model: replicated; last model: not replicated"
     assert (row["for"], row["open"], row["against"]) == (2, 0, 2)
@@ -131,10 +130,9 @@ def test_ratios_over_layers_again_by_other_code(cells):
     effect, without = samples["normalized"], samples["identity"]
     for cell, sample in (("", effect), (", with / without graph", effect - without)):
         row = c10.loc["rayleigh_quotient", f"{PRUNED} / {RELU}{cell}"]
-        t = scipy.stats.t.interval(0.95, 9, sample.mean(), scipy.stats.sem(sample))
-        assert row[["estimate", "low", "high"]].tolist() == pytest.approx(
-            np.exp([sample.mean(), *t]).tolist()
-        )
+        ends = scipy.stats.t.interval(0.95, 9, sample.mean(), scipy.stats.sem(sample))
+        expected = np.exp([sample.mean(), *ends])
+        np.testing.assert_allclose(row[["estimate", "low", "high"]].astype(float), expected)
 
 
 def test_consistently_counts_layers_and_ties_by_half():
@@ -165,8 +163,7 @@ def test_the_spread_of_accuracy():
 
 
 def test_power_asks_for_more_seeds_where_noise_is_larger(cells):
-    needed, noisy = (
-        dg.power(table).set_index(["claim", "reading"]) for table in (cells, judged(make_runs(noise=0.05)))
-    )
+    tables = (cells, judged(make_runs(noise=0.05)))
+    needed, noisy = (dg.power(table).set_index(["claim", "reading"]) for table in tables)
     assert (noisy.loc["C3", "for_margin"] > 5 * needed.loc["C3", "for_margin"]).all()
     assert (needed.loc["C3", ["cells", "n"]] == [2, 12]).all(axis=None)

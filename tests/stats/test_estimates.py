@@ -1,4 +1,5 @@
 import math
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -42,18 +43,8 @@ def test_groups_keep_their_order_and_depend_on_their_own_numbers_only():
 def test_missing_values_are_left_out_and_not_counted():
     runs = make_runs(a=[1.0, np.nan, 3.0, np.inf], one=[7.0, np.nan], none=[np.nan])
     table = dg.summarize(runs, "test_acc")
-    assert table["n"].tolist() == [2, 1, 0]
-    assert table["mean"].tolist() == pytest.approx([2, 7, np.nan], nan_ok=True)
-    assert table.loc[1:, ["std", "low", "high"]].isna().all(axis=None)
-
-
-def test_log_gives_the_geometric_mean_by_hand():
-    runs = make_runs(a=[1e-22, 1e-20, 1e-18, 0.0], dead=[0.0, 0.0])
-    row, dead = dg.summarize(runs, "test_acc", log=True).to_dict("records")
-    assert (row["n"], row["n_zero"], dead["n"], dead["n_zero"]) == (3, 1, 0, 2)
-    assert row["mean"] == pytest.approx(1e-20) and row["std"] == pytest.approx(100)
-    assert [row["low"], row["high"]] == pytest.approx([1e-20 * 100**x for x in (-HALF, HALF)])
-    assert np.isnan(dead["mean"]) and "n_zero" not in dg.summarize(runs, "test_acc")
+    assert table["n"].tolist() == [2, 1, 0] and table["mean"].tolist()[:2] == [2, 7]
+    assert table.loc[1:, ["std", "low", "high"]].isna().all(axis=None) and np.isnan(table["mean"][2])
 
 
 def test_several_values_make_one_block_each():
@@ -62,21 +53,6 @@ def test_several_values_make_one_block_each():
     assert table["quantity"].tolist() == ["val_acc"] * 2 + ["test_acc"] * 2
     last = table[2:].drop(columns="quantity").reset_index(drop=True)
     pd.testing.assert_frame_equal(last, dg.summarize(runs, "test_acc"))
-
-
-@pytest.mark.parametrize(
-    ("arguments", "named"),
-    [
-        ({"value": "foo"}, "foo"),
-        ({"by": ("method", "depth")}, "depth"),
-        ({"statistic": "median"}, "median"),
-        ({"log": True}, "-2.0"),
-        ({"by": "num_layers"}, "'seed': 0"),  # two runs of one seed in a group
-    ],
-)
-def test_summarize_names_the_bad_choice(arguments, named):
-    with pytest.raises(ValueError, match=named):
-        dg.summarize(make_runs(a=[1.0, -2.0], b=[3.0, 4.0]), **{"value": "test_acc", **arguments})
 
 
 def test_paired_difference_by_hand():
@@ -103,20 +79,15 @@ def test_pairs_are_matched_by_seed_whatever_the_order_of_rows():
     runs = make_runs(a=a, b=b)
     expected = dg.paired_difference(runs, "test_acc", "b", "a", margin=0.1)
     assert expected["p_value"][0] == pytest.approx(scipy.stats.ttest_rel(b, a).pvalue)
-    for order in range(3):
-        found = dg.paired_difference(
-            runs.sample(frac=1, random_state=order), "test_acc", "b", "a", margin=0.1
-        )
-        pd.testing.assert_frame_equal(found, expected, rtol=0, atol=0)
+    found = dg.paired_difference(runs.sample(frac=1, random_state=0), "test_acc", "b", "a", margin=0.1)
+    pd.testing.assert_frame_equal(found, expected, rtol=0, atol=0)
     swapped = runs.assign(seed=[*range(25), *reversed(range(25))])
     assert dg.paired_difference(swapped, "test_acc", "b", "a")["std"][0] != expected["std"][0]
 
 
 def test_differences_that_are_equal_up_to_rounding_have_no_variance():
     assert 0.3 - 0.2 != 0.2 - 0.1  # in the last bits: a t test would make that p = 1e-16
-    (row,) = dg.paired_difference(make_runs(a=[0.3, 0.2], b=[0.2, 0.1]), "test_acc", "a", "b").to_dict(
-        "records"
-    )
+    row = dg.paired_difference(make_runs(a=[0.3, 0.2], b=[0.2, 0.1]), "test_acc", "a", "b").iloc[0]
     assert row["low"] == row["difference"] == row["high"] == pytest.approx(0.1)
     assert row["p_value"] == 0.5  # the sign test's: two equal signs
 
@@ -124,16 +95,19 @@ def test_differences_that_are_equal_up_to_rounding_have_no_variance():
 @pytest.mark.parametrize(
     ("bad", "named"),
     [
+        ({"value": "foo"}, "foo"),
+        ({"by": ("method", "depth")}, "depth"),
         ({"method": "c"}, "'c'"),
         ({"baseline": "c"}, "'c'"),
         ({"margin": -0.1}, "-0.1"),
         ({"margin": 0.5, "log": True}, "0.5"),
+        ({"log": True}, "-2.0"),
     ],
 )
-def test_paired_difference_names_the_bad_choice(bad, named):
+def test_a_bad_choice_is_named(bad, named):
     arguments = {"value": "test_acc", "method": "a", "baseline": "b", **bad}
     with pytest.raises(ValueError, match=named):
-        dg.paired_difference(make_runs(a=[1.0, 3.0], b=[2.0, 1.0]), **arguments)
+        dg.paired_difference(make_runs(a=[1.0, -2.0], b=[3.0, 4.0]), **arguments)
 
 
 def test_seeds_of_one_method_only_and_seeds_with_two_runs_are_refused():
@@ -141,8 +115,9 @@ def test_seeds_of_one_method_only_and_seeds_with_two_runs_are_refused():
         dg.paired_difference(make_runs(a=[1.0, 2.0, 3.0], b=[1.0, 2.0]), "test_acc", "a", "b")
     runs = make_runs(a=[1.0, 2.0], b=[3.0, 4.0])
     both = pd.concat([runs.assign(dataset="Cora"), runs.assign(dataset="CiteSeer")])
-    with pytest.raises(ValueError, match="'seed': 0"):
-        dg.paired_difference(both, "test_acc", "a", "b")
+    for estimate in (dg.summarize, partial(dg.paired_difference, method="a", baseline="b")):
+        with pytest.raises(ValueError, match="'seed': 0"):
+            estimate(both, "test_acc")
     assert len(dg.paired_difference(both, "test_acc", "a", "b", by=("dataset", "num_layers"))) == 2
 
 
@@ -158,9 +133,7 @@ def test_runs_and_pairs_that_diverged_are_counted():
 
 def test_shares_and_wilsons_interval_by_hand():
     runs = make_runs(a=[1.0, 2, 3, 4, np.nan], b=[1.0, 1, 5, 1, 0], c=[0.0, 0, 0, 0, 0])
-    (row,) = dg.probability_of_improvement(runs, "test_acc", "a", "b").to_dict(
-        "records"
-    )  # tie, won, lost, won
+    row = dg.probability_of_improvement(runs, "test_acc", "a", "b").iloc[0]  # tie, won, lost, won
     assert [row[name] for name in ("method", "baseline", "n", "probability")] == ["a", "b", 4, 2.5 / 4]
     for end in (row["low"], row["high"]):  # Wilson's interval ends where this holds
         assert abs(end - 2.5 / 4) == pytest.approx(Z * math.sqrt(end * (1 - end) / 4))

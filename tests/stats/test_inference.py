@@ -20,6 +20,8 @@ def p_of_t_2(t: float) -> float:
 def test_students_interval_by_hand():
     assert interval(ONE_TO_THREE) == pytest.approx((2 - T_2 / math.sqrt(3), 2 + T_2 / math.sqrt(3)))
     assert np.isnan([*interval([1.0]), *interval([]), *interval([1.0, np.nan, np.inf])]).all()
+    with pytest.raises(ValueError, match="median"):
+        interval(ONE_TO_THREE, "median")
 
 
 @pytest.mark.parametrize("n", range(4, 20))
@@ -71,14 +73,6 @@ def test_the_bootstrap_repeats_and_depends_on_its_sample(monkeypatch):
     assert first != interval(one) == pytest.approx(first, rel=0.05)
 
 
-@pytest.mark.parametrize(("n", "repetitions", "least"), [(10, 2000, 0.933), (30, 500, 0.9)])
-def test_coverage_is_95_percent(n, repetitions, least, monkeypatch):
-    monkeypatch.setattr(inference, "RESAMPLES", 499)
-    samples = np.random.default_rng(0).standard_normal((repetitions, n))
-    low, high = np.transpose([interval(sample) for sample in samples])
-    assert least < np.mean((low <= 0) & (0 <= high)) < 0.97
-
-
 def test_p_values_by_hand():
     p, equivalent = mean_tests(ONE_TO_THREE, 5)
     assert p == mean_tests(-ONE_TO_THREE)[0] == pytest.approx(2 * p_of_t_2(2 * math.sqrt(3)))
@@ -118,10 +112,5 @@ def test_seeds_needed_against_published_and_simulated_power():
     assert np.isnan([seeds_needed(1, 0), seeds_needed(np.nan, 1), seeds_needed(1, np.nan)]).all()
     samples = 0.5 + np.random.default_rng(10).standard_normal((6000, 34))
     assert 0.78 < (scipy.stats.ttest_1samp(samples, 0, axis=1).pvalue <= 0.05).mean() < 0.83
-    few = [
-        seeds_needed(1, 3.74, 0.05 / 8),
-        seeds_needed(1, 15, 0.05 / 3),
-        seeds_needed(0, 0.1),
-        seeds_needed(1, 1e3),
-    ]
-    assert few == [5, 3, 2, 2]
+    assert [seeds_needed(1, 3.74, 0.05 / 8), seeds_needed(1, 15, 0.05 / 3)] == [5, 3]
+    assert seeds_needed(0, 0.1) == seeds_needed(1, 1e3) == 2
