@@ -83,8 +83,8 @@ def to_png(fig: plt.Figure, dpi: int) -> bytes:
     """The figure as a PNG of 32 colours, the same bytes each time."""
     full, small = io.BytesIO(), io.BytesIO()
     fig.savefig(full, dpi=dpi, bbox_inches="tight")
-    # A palette takes a fifth of the bytes; k-means keeps rare colours.
-    image = Image.open(full).convert("RGB").quantize(32, kmeans=1)
+    # A palette takes a fifth of the bytes. Maximum coverage keeps colours that cover few pixels, as lines do.
+    image = Image.open(full).convert("RGB").quantize(32, method=Image.Quantize.MAXCOVERAGE, kmeans=1)
     image.save(small, "PNG", dpi=(dpi, dpi), optimize=True)
     return small.getvalue()
 
