@@ -52,10 +52,10 @@ smoke: override PROFILE = smoke
 report: NOTEBOOKS = notebooks/09_report.ipynb
 figures smoke report: $(READY)
 	$(RUN).execute $(NOTEBOOKS) $(OPTIONS)
-	$(if $(filter .,$(PLACE)),$(RUN).readme)
+	$(if $(filter .,$(PLACE)),.venv/bin/python benchmarks/readme.py)
 
 readme: $(READY) ## write README's numbers anew, from the results that are there
-	$(RUN).readme
+	.venv/bin/python benchmarks/readme.py
 
 verify: $(READY) ## run everything into build/verify and compare its tables with the committed ones
 	$(RUN).execute $(NOTEBOOKS) --output-dir build/verify $(CHOICE)

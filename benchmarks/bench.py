@@ -15,9 +15,9 @@ import pandas as pd
 import study
 import tables as markdown
 from processes import machine, timed
+from readme import fill
 
 import deadgcn as dg
-from deadgcn.paper.readme import fill
 
 SECTIONS = {"comparison": comparison.measure, "growth": growth.measure, "study": study.measure}
 RESULTS, DOCUMENT = dg.PROJECT / "results" / "bench", dg.PROJECT / "docs" / "benchmark.md"

@@ -2,8 +2,7 @@
 
 import numpy as np
 import pandas as pd
-
-from deadgcn.paper.readme import table
+from readme import table
 
 
 def comparison(rows: pd.DataFrame) -> str:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import readme
 import yaml
 
-from deadgcn.paper import readme
 from deadgcn.paper.parameters import read_defaults
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 

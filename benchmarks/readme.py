@@ -1,4 +1,4 @@
-"""README's tables, written from the results: `python -m deadgcn.paper.readme`, or `make readme`."""
+"""The tables of README.md, written from the results: `make readme`."""
 
 import json
 import re
