@@ -19,7 +19,6 @@ def test_twin_has_coras_statistics(seed):
     words = graph.x.sum(1)
     assert words.mean().item() == pytest.approx(18.17, abs=0.3)  # three standard errors of 5.5 / sqrt(2708)
     assert words.std().item() == pytest.approx(5.5, abs=0.3)
-    assert 1 <= words.min() <= words.max() <= 30
     assert graph.y.bincount().tolist() == [351, 217, 418, 818, 426, 298, 180]
     assert sizes(graph) == FULL
     assert graph.y[graph.train_mask].bincount().tolist() == [20] * 7
