@@ -1,7 +1,10 @@
 """Graphs with their public splits. Files are checked before they are opened."""
 
+import hashlib
 import re
 from pathlib import Path
+
+RECORD = "SHA256SUMS"  # checksums of a folder's files, as `sha256sum` writes them
 
 
 class DataError(RuntimeError):
@@ -16,3 +19,19 @@ def read_checksums(path: Path) -> dict[str, str]:
     """SHA-256 by file name, from a text file as ``sha256sum`` writes it. Empty if there is no such file."""
     text = path.read_text(encoding="utf-8") if path.is_file() else ""
     return {name: sha256 for sha256, name in re.findall(r"^([0-9a-f]{64}) [ *](.+)$", text, re.M)}
+
+
+def sha256(path: Path) -> str:
+    """A file's SHA-256; "(no file)" if there is none."""
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "(no file)"
+
+
+def check_files(folder: Path, expected: dict[str, str]) -> None:
+    """Raise ``DataError`` unless files of these names have these checksums."""
+    for name, checksum in expected.items():
+        found = sha256(folder / name)
+        if found != checksum:
+            raise DataError(
+                f"{folder / name} was not opened: expected SHA-256 {checksum}, found {found}; "
+                f"delete {folder} and run again."
+            )
