@@ -1,7 +1,6 @@
 """A grid of configs, trained side by side in small groups, cached and in parallel."""
 
 import itertools
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -35,15 +34,13 @@ def grid(methods: Iterable[str] | Mapping[str, Mapping[str, Any]], **axes: Any) 
         if unknown := [name for name in methods if name not in METHODS]:
             raise ValueError(f"method must be one of {list(METHODS)}, but {unknown[0]!r} was passed")
         methods = {name: METHODS[name] for name in methods}
-    points = itertools.product(methods, *map(_as_list, axes.values()))
-    configs = [
-        Config(method=m, **{**dict(zip(axes, point, strict=True)), **methods[m]}) for m, *point in points
+    axes = {name: _as_list(values) for name, values in axes.items()}
+    if not methods or not all(axes.values()):
+        raise ValueError(f"methods and axes must not be empty, but {methods}, {axes} was passed")
+    points = [dict(zip(axes, point, strict=True)) for point in itertools.product(*axes.values())]
+    return [
+        Config(method=label, **point | settings) for label, settings in methods.items() for point in points
     ]
-    if not configs:
-        raise ValueError(
-            f"methods and axes must have at least one entry each, but {methods}, {axes} was passed"
-        )
-    return configs
 
 
 def run_grid(
@@ -72,9 +69,9 @@ def run_grid(
     for run in dict.fromkeys(runs):
         settings = run.model_copy(update={"seed": 0})  # functions are compared by identity
         chunks.setdefault((settings, run.seed // SEEDS_PER_CHUNK[kind]), []).append(run)
-    made_by = {"torch": torch.__version__, "device": kind, "sources": SOURCES}
+    made_by = kind, torch.__version__, SOURCES
     cacheable = [run for run in runs if not callable(run.act)]  # no text tells a function from all others
-    keys = {c: json.dumps(c.model_dump(mode="json", exclude={"method"}) | made_by) for c in cacheable}
+    keys = {run: f"{run.model_dump_json()} {made_by}" for run in cacheable}
     jobs = 1 if kind == "cuda" else n_jobs
     results = run_chunks(partial(train, device=kind), list(chunks.values()), keys, jobs, cache, scheduler)
     return Tables.from_results(configs, [results[run] for run in runs])

@@ -51,26 +51,30 @@ def train_reference(config: Config, graph: Data, head: bool = False) -> dict[str
     """Train one network from the config's seed and return its numbers, named as in ``Tables.runs``."""
     use_one_thread()
     graph = NormalizeFeatures()(graph) if config.normalize_features else graph
-    x, train, accs = graph.x.to_sparse(), graph.train_mask, []
+    x, train_mask = graph.x.to_sparse(), graph.train_mask
+    best_epoch, best, diverged_epoch = None, None, None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         model = build_reference(config, graph, head)
-        optimizer = _optimizer(model, config)
-        for _ in range(config.epochs):
+        first = {"params": model.convs[0].parameters(), "weight_decay": config.weight_decay}
+        rest = {"params": [p for name, p in model.named_parameters() if not name.startswith("convs.0.")]}
+        decay = config.weight_decay if config.weight_decay_on == "all" else 0.0
+        optimizer = torch.optim.Adam([first, rest], lr=config.lr, weight_decay=decay)
+        for epoch in range(config.epochs):
             model.train()
             optimizer.zero_grad()
             dropped = x.clone()
             F.dropout(dropped.values(), config.input_dropout, inplace=True)
             logits = model(dropped, graph.edge_index)
-            F.cross_entropy(logits[train], graph.y[train]).backward()
+            F.cross_entropy(logits[train_mask], graph.y[train_mask]).backward()
             optimizer.step()
-            accs.append(_evaluate(model, x, graph))
-    diverged = [epoch for epoch, acc in enumerate(accs) if math.isnan(acc["val_acc"])]
-    counted = [epoch for epoch in range(config.epochs) if config.counts(epoch) and epoch not in diverged]
-    best = max(counted, key=lambda epoch: accs[epoch]["val_acc"], default=None)  # of equal ones the earliest
-    run = {"best_epoch": best, "diverged_epoch": diverged[0] if diverged else None}
-    run |= accs[-1 if best is None else best]
-    return run | {f"{name}_last": value for name, value in accs[-1].items()}
+            last = _evaluate(model, x, graph)
+            if math.isnan(last["val_acc"]):
+                diverged_epoch = epoch if diverged_epoch is None else diverged_epoch
+            elif config.counts(epoch) and (best is None or last["val_acc"] > best["val_acc"]):
+                best_epoch, best = epoch, last
+    run = {"best_epoch": best_epoch, "diverged_epoch": diverged_epoch} | (best or last)
+    return run | {f"{name}_last": value for name, value in last.items()}
 
 
 def build_reference(config: Config, graph: Data, head: bool = False) -> GCN:
@@ -81,13 +85,6 @@ def build_reference(config: Config, graph: Data, head: bool = False) -> GCN:
         torch.nn.init.kaiming_uniform_(model.lin.weight, nonlinearity="relu")
         torch.nn.init.zeros_(model.lin.bias)
     return model
-
-
-def _optimizer(model: GCN, config: Config) -> torch.optim.Adam:
-    rest = [p for name, p in model.named_parameters() if not name.startswith("convs.0.")]
-    of_rest = config.weight_decay if config.weight_decay_on == "all" else 0.0
-    first_layer = {"params": model.convs[0].parameters(), "weight_decay": config.weight_decay}
-    return torch.optim.Adam([first_layer, {"params": rest, "weight_decay": of_rest}], lr=config.lr)
 
 
 @torch.no_grad()

@@ -67,6 +67,6 @@ def open_study(
     folders = [PROJECT / output_dir / kind / dataset for kind in ("figures", "results")]
     for folder in folders:
         folder.mkdir(parents=True, exist_ok=True)
-    classes = [graph.y[mask].bincount() for mask in (graph.test_mask, graph.val_mask)]
-    majorities = [counts.max().item() / counts.sum().item() for counts in classes]
+    classes = [graph.y[mask] for mask in (graph.test_mask, graph.val_mask)]
+    majorities = [y.bincount().max().item() / len(y) for y in classes]
     return Study(dataset, graph, *folders, shared, int(graph.y.max()) + 1, *majorities, n_jobs, scheduler)
