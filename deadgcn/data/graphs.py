@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import sys
 import warnings
@@ -143,15 +142,12 @@ def normalized_adjacency(edge_index: Tensor, num_nodes: int) -> Tensor:
         return torch.sparse_csr_tensor(starts, col, weight, (num_nodes, num_nodes), check_invariants=False)
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Obtain and check one data set, and print where it is; exit status 2 for an unknown name."""
-    parser = argparse.ArgumentParser(prog="python -m deadgcn.data.graphs", description=main.__doc__)
-    parser.add_argument("name", help=f"auto, {', '.join(DATASETS)}, or a data set of PyTorch Geometric")
+def main() -> None:
+    """Obtain and check the data set named on the command line, and print where it is."""
     try:
-        name = resolve_dataset(parser.parse_args(argv).name)
+        name = resolve_dataset(sys.argv[1])
     except (DataError, ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2 if isinstance(error, ValueError) else 1)
+        sys.exit(f"error: {error}")
     print(f"{name} is ready. Its files, if it needs any, are in {PROJECT / 'data' / name}.")
 
 

@@ -6,10 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from deadgcn.config import Config
-from deadgcn.experiments.parallel import SOURCES, check_runs, run_chunks
+from deadgcn.experiments.parallel import check_runs, run_chunks
 from deadgcn.experiments.tables import Tables
 from deadgcn.gcn.training import resolve_device, train
 
@@ -65,16 +63,13 @@ def run_grid(
     check_runs(configs, n_jobs)
     kind = resolve_device(device).type
     runs = [config.model_copy(update={"method": "-"}) for config in configs]  # a label changes no number
-    chunks: dict[tuple, list[Config]] = {}
-    for run in dict.fromkeys(runs):
-        settings = run.model_copy(update={"seed": 0})  # functions are compared by identity
-        chunks.setdefault((settings, run.seed // SEEDS_PER_CHUNK[kind]), []).append(run)
-    made_by = kind, torch.__version__, SOURCES
-    cacheable = [run for run in runs if not callable(run.act)]  # no text tells a function from all others
-    keys = {run: f"{run.model_dump_json()} {made_by}" for run in cacheable}
+
+    def chunk_of(run: Config) -> tuple:  # functions are compared by identity
+        return run.model_copy(update={"seed": 0}), run.seed // SEEDS_PER_CHUNK[kind]
+
     jobs = 1 if kind == "cuda" else n_jobs
-    results = run_chunks(partial(train, device=kind), list(chunks.values()), keys, jobs, cache, scheduler)
-    return Tables.from_results(configs, [results[run] for run in runs])
+    results = run_chunks(partial(train, device=kind), runs, chunk_of, kind, jobs, cache, scheduler)
+    return Tables.from_results(configs, results)
 
 
 def _as_list(value: Any) -> list:

@@ -20,7 +20,7 @@ from torch_geometric.transforms import NormalizeFeatures
 
 from deadgcn.config import Config
 from deadgcn.data.graphs import load_graph
-from deadgcn.experiments.parallel import SOURCES, check_runs, run_chunks
+from deadgcn.experiments.parallel import check_runs, run_chunks
 from deadgcn.experiments.tables import EPOCH_TYPES, KEY_COLUMNS
 from deadgcn.gcn.training import use_one_thread
 
@@ -40,11 +40,10 @@ def run_reference(
         return [train_reference(config, load_graph(config.dataset), head) for config in chunk]
 
     check_runs(configs, n_jobs)
-    made_by = head, torch.__version__, torch_geometric.__version__, SOURCES, SOURCE
-    keys = {config: f"{config.model_dump_json()} {made_by}" for config in configs}
-    rows = run_chunks(work, [[config] for config in configs], keys, n_jobs, cache)
+    made_by = head, torch_geometric.__version__, SOURCE
+    rows = run_chunks(work, configs, lambda config: config, made_by, n_jobs, cache)
     settings = pd.DataFrame([(c.dataset, METHODS[head], 2, c.seed) for c in configs], columns=KEY_COLUMNS)
-    return settings.join(pd.DataFrame([rows[config] for config in configs])).astype(EPOCH_TYPES)
+    return settings.join(pd.DataFrame(rows)).astype(EPOCH_TYPES)
 
 
 def train_reference(config: Config, graph: Data, head: bool = False) -> dict[str, float | None]:
