@@ -1,8 +1,9 @@
 """Graphs with their public splits. Files are checked before they are opened."""
 
-import hashlib
 import re
 from pathlib import Path
+
+import pooch
 
 RECORD = "SHA256SUMS"  # checksums of a folder's files, as `sha256sum` writes them
 
@@ -21,17 +22,13 @@ def read_checksums(path: Path) -> dict[str, str]:
     return {name: sha256 for sha256, name in re.findall(r"^([0-9a-f]{64}) [ *](.+)$", text, re.M)}
 
 
-def sha256(path: Path) -> str:
-    """A file's SHA-256; "(no file)" if there is none."""
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "(no file)"
-
-
 def check_files(folder: Path, expected: dict[str, str]) -> None:
     """Raise ``DataError`` unless files of these names have these checksums."""
     for name, checksum in expected.items():
-        found = sha256(folder / name)
+        path = folder / name
+        found = pooch.file_hash(path) if path.is_file() else "(no file)"
         if found != checksum:
             raise DataError(
-                f"{folder / name} was not opened: expected SHA-256 {checksum}, found {found}; "
+                f"{path} was not opened: expected SHA-256 {checksum}, found {found}; "
                 f"delete {folder} and run again."
             )

@@ -1,20 +1,25 @@
 """Citation graphs with their public split, checked by SHA-256, and a synthetic graph that needs no files."""
 
-from __future__ import annotations
-
 import shutil
 import sys
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import pooch
+import torch
+from requests import RequestException
+from torch import Tensor
+from torch_geometric.data import Data
+from torch_geometric.io import read_planetoid_data
+from torch_geometric.nn.conv.gcn_conv import gcn_norm
+from torch_geometric.utils import coalesce, is_undirected
 
 from deadgcn.config import DATASETS, PROJECT
-from deadgcn.data import RECORD, DataError, DataUnavailableError, check_files, read_checksums
+from deadgcn.data import RECORD, DataError, DataUnavailableError, check_files, pyg, read_checksums
+from deadgcn.data.synthetic import NUM_NODES, synthetic_cora
 
-# torch and PyTorch Geometric take seconds to import, so they are imported only where they are used.
-if TYPE_CHECKING:
-    from torch import Tensor
-    from torch_geometric.data import Data
+warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta state", UserWarning)
+pooch.get_logger().setLevel("WARNING")
 
 SHARED = PROJECT.parent / "shared" / "data"  # copies for machines without network: SHARED/<name>/raw
 BASE_URL = "https://raw.githubusercontent.com/kimiyoung/planetoid/master/data"
@@ -40,15 +45,9 @@ def load_graph(name: str, root: str | Path | None = None, *, num_nodes: int | No
         raise ValueError(f"num_nodes={num_nodes} came with {name!r}, but is for 'SyntheticCora' only.")
     folder = _ensure(name, root)
     if name == "SyntheticCora":
-        from deadgcn.data.synthetic import NUM_NODES, synthetic_cora
-
         return synthetic_cora(NUM_NODES if num_nodes is None else num_nodes)
     if name in DATASETS:
-        from torch_geometric.io import read_planetoid_data
-
         return read_planetoid_data(str(folder / "raw"), name)
-    from deadgcn.data import pyg
-
     return pyg.load(name, folder)
 
 
@@ -71,8 +70,6 @@ def _ensure(name: str, root: str | Path | None) -> Path:
     """Obtain the data set's files if they are missing, check them if not, and return their folder."""
     folder = Path(root or PROJECT / "data", name)
     if name not in DATASETS:
-        from deadgcn.data import pyg
-
         pyg.ensure(name, folder)
     elif name != "SyntheticCora":
         _ensure_planetoid(name, folder / "raw")
@@ -92,13 +89,9 @@ def _ensure_planetoid(name: str, raw: Path) -> None:
 
 def _obtain(path: Path, shared: Path, expected: str) -> None:
     """Copy or download one raw file. It gets its name only if its checksum is right."""
-    import pooch
-    from requests import RequestException
-
     url, download = f"{BASE_URL}/{path.name}", pooch.HTTPDownloader(timeout=10)
     if shared.exists():
         url, download = str(shared), lambda url, target, _: shutil.copyfile(url, target)
-    pooch.get_logger().setLevel("WARNING")
     try:
         pooch.retrieve(url, expected, path.name, path.parent, downloader=download)
     except RequestException as error:
@@ -117,17 +110,11 @@ def normalized_adjacency(edge_index: Tensor, num_nodes: int) -> Tensor:
     :math:`D` holds the row sums of :math:`A + I` (Kipf & Welling 2017, arXiv 1609.02907). The result equals
     its transpose bit for bit. Raises ``ValueError`` if an edge has no reverse or a node is out of range.
 
-    >>> import torch
     >>> normalized_adjacency(torch.tensor([[0, 1], [1, 0]]), 3).to_dense()  # one edge, one isolated node
     tensor([[0.5000, 0.5000, 0.0000],
             [0.5000, 0.5000, 0.0000],
             [0.0000, 0.0000, 1.0000]])
     """
-    import torch
-    from torch_geometric.data import Data
-    from torch_geometric.nn.conv.gcn_conv import gcn_norm
-    from torch_geometric.utils import coalesce, is_undirected
-
     Data(edge_index=edge_index, num_nodes=num_nodes).validate()  # no node is out of range
     edge_index = coalesce(edge_index, num_nodes=num_nodes)
     if not is_undirected(edge_index, num_nodes=num_nodes):
@@ -137,9 +124,7 @@ def normalized_adjacency(edge_index: Tensor, num_nodes: int) -> Tensor:
     starts = torch.bincount(row + 1, minlength=num_nodes + 1).cumsum(0)  # [N + 1]
     # With 64-bit indices, MKL would convert them to 32 bits in every product.
     starts, col = starts.int(), col.int()
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta state", UserWarning)
-        return torch.sparse_csr_tensor(starts, col, weight, (num_nodes, num_nodes), check_invariants=False)
+    return torch.sparse_csr_tensor(starts, col, weight, (num_nodes, num_nodes), check_invariants=False)
 
 
 def main() -> None:

@@ -3,12 +3,12 @@
 A name is that of a class in `torch_geometric.datasets`, and after a hyphen the class's `name` argument.
 """
 
-import inspect
 import os
 import re
 import tempfile
 from pathlib import Path
 
+import pooch
 import torch
 from torch import Tensor
 from torch_geometric import datasets
@@ -16,7 +16,7 @@ from torch_geometric.data import Data, Dataset
 from torch_geometric.utils import to_undirected
 
 from deadgcn.config import DATASETS
-from deadgcn.data import RECORD, DataError, DataUnavailableError, check_files, read_checksums, sha256
+from deadgcn.data import RECORD, DataError, DataUnavailableError, check_files, read_checksums
 
 TRAIN_PER_CLASS, VAL_PER_CLASS = 20, 30
 MASKS = ("train_mask", "val_mask", "test_mask")
@@ -29,7 +29,8 @@ def ensure(name: str, folder: Path) -> None:
     before anything is opened later. Raises ``ValueError`` for an unknown name, ``DataUnavailableError`` if
     the data set cannot be obtained, and ``DataError`` if a file has changed.
     """
-    if not _is_known(name):
+    kind = name.partition("-")[0]
+    if kind not in datasets.__all__ or kind.startswith("Fake") or not re.fullmatch(r"[\w.-]+", name):
         raise ValueError(
             f"dataset must be one of {', '.join(DATASETS)}, auto (in notebooks), or a data set of PyTorch "
             f"Geometric, such as Amazon-Photo, but {name!r} was passed."
@@ -45,7 +46,7 @@ def ensure(name: str, folder: Path) -> None:
         fresh = folder if folder.exists() else Path(part, name)
         _construct(name, fresh)
         files = sorted(path for path in fresh.rglob("*") if path.is_file())
-        lines = [f"{sha256(path)}  {path.relative_to(fresh)}\n" for path in files]
+        lines = [f"{pooch.file_hash(path)}  {path.relative_to(fresh)}\n" for path in files]
         (fresh / RECORD).write_text("".join(lines), encoding="utf-8")
         if fresh != folder:
             os.rename(fresh, folder)
@@ -76,7 +77,6 @@ def split(y: Tensor, train_mask: Tensor | None = None) -> dict[str, Tensor]:
     20 nodes of each class train (at most half of them), 30 per class validate (at most half of the rest), and
     the others test, as in Shchur et al. 2018, arXiv 1811.05868. A given ``train_mask`` is kept.
 
-    >>> import torch
     >>> {name: int(mask.sum()) for name, mask in split(torch.tensor([0, 0, 0, 1, 1, 1])).items()}
     {'train_mask': 2, 'val_mask': 2, 'test_mask': 2}
     """
@@ -92,18 +92,6 @@ def split(y: Tensor, train_mask: Tensor | None = None) -> dict[str, Tensor]:
     return {"train_mask": train_mask, "val_mask": val_mask, "test_mask": ~train_mask & ~val_mask}
 
 
-def _is_known(name: str) -> bool:
-    """Whether PyTorch Geometric has this class, with a ``name`` if and only if the class takes one."""
-    if not re.fullmatch(r"\w+(-[\w.]+)?", name):
-        return False
-    kind, _, variant = name.partition("-")
-    if kind not in datasets.__all__:
-        return False
-    wanted = inspect.signature(getattr(datasets, kind).__init__).parameters
-    # Data sets without a folder are random, except KarateClub.
-    return ("name" in wanted) == bool(variant) and ("root" in wanted or kind == "KarateClub")
-
-
 def _construct(name: str, folder: Path) -> Dataset:
     kind, _, variant = name.partition("-")
     options = {"name": variant} if variant else {}
@@ -116,7 +104,7 @@ def _construct(name: str, folder: Path) -> Dataset:
             f"{name} is not available: it is not in {folder.parent} and cannot be downloaded ({error})."
         ) from error
     except Exception as error:  # an unknown name or a malformed file can raise almost anything in PyG
-        raise DataError(f"PyTorch Geometric cannot load {name}: {error!r}") from error
+        raise DataError(f"PyTorch Geometric cannot load {name!r}: {error!r}") from error
 
 
 def _fault(graph: Data) -> str | None:

@@ -8,7 +8,7 @@ from torch_geometric.datasets import Planetoid
 from torch_geometric.utils import homophily, to_scipy_sparse_matrix
 
 from deadgcn.data import graphs as data
-from deadgcn.data.graphs import load_graph, normalized_adjacency, resolve_dataset
+from deadgcn.data.graphs import DataError, load_graph, normalized_adjacency, resolve_dataset
 
 REAL_SHARED = data.SHARED  # before `offline` replaces it
 pytestmark = pytest.mark.usefixtures("offline")
@@ -56,9 +56,10 @@ def test_graph_is_planetoids_and_processed_copies_are_not_read(name, root):
     "name",
     ["cora", "", "Karate", "KarateClub-x", "Amazon", "FakeDataset", "Actor-../x", "WebKB-../x"],
 )
-def test_unknown_names_are_refused(function, name):
-    with pytest.raises(ValueError, match=re.escape(repr(name))):
-        function(name)
+def test_unknown_names_are_refused(function, name, root):
+    with pytest.raises((ValueError, DataError), match=re.escape(repr(name))):
+        function(name, root)
+    assert not list(root.glob("*"))
 
 
 def test_auto_and_sizes_are_refused_where_they_mean_nothing(root):
