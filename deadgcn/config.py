@@ -76,10 +76,8 @@ class Config(BaseModel):
     @model_validator(mode="after")
     def _some_epoch_counts(self) -> "Config":
         if not any(self.counts(epoch) for epoch in range(self.warmup, self.epochs)):
-            raise ValueError(
-                f"no epoch would be evaluated: warmup={self.warmup} and strip_every={self.strip_every} "
-                f"need more than epochs={self.epochs}"
-            )
+            shown = f"epochs={self.epochs}, warmup={self.warmup} and strip_every={self.strip_every}"
+            raise ValueError(f"at least one epoch must be evaluated, but {shown} leave none")
         return self
 
     def counts(self, epoch: int) -> bool:

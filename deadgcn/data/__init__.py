@@ -22,13 +22,12 @@ def read_checksums(path: Path) -> dict[str, str]:
     return {name: sha256 for sha256, name in re.findall(r"^([0-9a-f]{64}) [ *](.+)$", text, re.M)}
 
 
-def check_files(folder: Path, expected: dict[str, str]) -> None:
-    """Raise ``DataError`` unless files of these names have these checksums."""
-    for name, checksum in expected.items():
-        path = folder / name
+def check_files(expected: dict[Path, str]) -> None:
+    """Raise ``DataError`` unless all files are there and have the expected SHA-256."""
+    for path, checksum in expected.items():
         found = pooch.file_hash(path) if path.is_file() else "(no file)"
         if found != checksum:
             raise DataError(
                 f"{path} was not opened: expected SHA-256 {checksum}, found {found}; "
-                f"delete {folder} and run again."
+                "put the right file in its place, or delete all files of the data set and run again."
             )

@@ -1,6 +1,5 @@
 """Citation graphs with their public split, checked by SHA-256, and a synthetic graph that needs no files."""
 
-import shutil
 import sys
 import warnings
 from pathlib import Path
@@ -33,7 +32,7 @@ def load_graph(name: str, root: str | Path | None = None, *, num_nodes: int | No
     ``x [N, F]`` holds the raw features as dense float32, ``y [N]`` the classes, ``edge_index [2, E]`` both
     directions of each edge, and ``train_mask``, ``val_mask`` and ``test_mask [N]`` the split.
 
-    Raw files are in ``root/name/raw`` (``root``: the project's ``data/``), else copied from ``shared/data/``
+    Raw files are in ``root/name/raw`` (``root``: the project's ``data/``), else in ``shared/data/name/raw``
     beside the project, else downloaded. They are pickles: their SHA-256 is checked before any is opened.
     "SyntheticCora" is generated, with ``num_nodes`` from 200. For every other name see
     :mod:`deadgcn.data.pyg`.
@@ -72,32 +71,32 @@ def _ensure(name: str, root: str | Path | None) -> Path:
     if name not in DATASETS:
         pyg.ensure(name, folder)
     elif name != "SyntheticCora":
+        shared = SHARED / name
+        folder = shared if shared.exists() and not folder.exists() else folder
         _ensure_planetoid(name, folder / "raw")
     return folder
 
 
 def _ensure_planetoid(name: str, raw: Path) -> None:
     known = read_checksums(raw / RECORD) | SHA256  # PubMed's are recorded by the user
-    files = [f"ind.{name.lower()}.{part}" for part in RAW_PARTS]
-    expected = {file: known.get(file, f"(none in {raw / RECORD})") for file in files}
-    missing = [file for file in files if not (raw / file).exists()]
-    # Before anything is obtained: damage must be reported even if another file is not available.
-    check_files(raw, {file: expected[file] for file in files if file not in missing})
-    for file in missing:
-        _obtain(raw / file, SHARED / name / "raw" / file, expected[file])
+    files = [raw / f"ind.{name.lower()}.{part}" for part in RAW_PARTS]
+    expected = {path: known.get(path.name, f"(none in {raw / RECORD})") for path in files}
+    missing = [path for path in files if not path.exists()]
+    # Before any download: damage must be reported even if another file is not available.
+    check_files({path: expected[path] for path in files if path not in missing})
+    for path in missing:
+        _download(path, expected[path])
 
 
-def _obtain(path: Path, shared: Path, expected: str) -> None:
-    """Copy or download one raw file. It gets its name only if its checksum is right."""
-    url, download = f"{BASE_URL}/{path.name}", pooch.HTTPDownloader(timeout=10)
-    if shared.exists():
-        url, download = str(shared), lambda url, target, _: shutil.copyfile(url, target)
+def _download(path: Path, expected: str) -> None:
+    """Download one raw file. It gets its name only if its checksum is right."""
+    url = f"{BASE_URL}/{path.name}"
     try:
-        pooch.retrieve(url, expected, path.name, path.parent, downloader=download)
+        pooch.retrieve(url, expected, path.name, path.parent, downloader=pooch.HTTPDownloader(timeout=10))
     except RequestException as error:
         raise DataUnavailableError(
-            f"{path} (SHA-256 {expected}) is not available: {shared} does not exist, and {url} cannot be "
-            f"downloaded ({error}); connect to the network, or use 'SyntheticCora'."
+            f"{path} (SHA-256 {expected}) does not exist, and {url} cannot be downloaded ({error}); connect "
+            "to the network, or use 'SyntheticCora'."
         ) from error
     except ValueError as error:  # pooch names both checksums
         raise DataError(f"{url} was not used: {error} Put a correct copy at {path}.") from error
@@ -128,12 +127,12 @@ def normalized_adjacency(edge_index: Tensor, num_nodes: int) -> Tensor:
 
 
 def main() -> None:
-    """Obtain and check the data set named on the command line, and print where it is."""
+    """Obtain and check the data set named on the command line."""
     try:
         name = resolve_dataset(sys.argv[1])
     except (DataError, ValueError, OSError) as error:
         sys.exit(f"error: {error}")
-    print(f"{name} is ready. Its files, if it needs any, are in {PROJECT / 'data' / name}.")
+    print(f"{name} is ready.")
 
 
 if __name__ == "__main__":

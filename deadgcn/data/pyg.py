@@ -38,7 +38,8 @@ def ensure(name: str, folder: Path) -> None:
     if name == "KarateClub":
         return
     if (folder / RECORD).is_file():
-        check_files(folder, read_checksums(folder / RECORD))
+        recorded = read_checksums(folder / RECORD)
+        check_files({folder / file: checksum for file, checksum in recorded.items()})
         return
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".part-") as part:
@@ -110,10 +111,9 @@ def _construct(name: str, folder: Path) -> Dataset:
 def _fault(graph: Data) -> str | None:
     """Why one cannot train on this graph."""
     x, y, edges = (getattr(graph, key, None) for key in ("x", "y", "edge_index"))
-    if not (torch.is_tensor(x) and x.dim() == 2 and x.numel() and torch.is_tensor(edges)):
-        return "it has no edge_index [2, E] or no features x [N, F]"
-    if not (torch.is_tensor(y) and y.shape == x.shape[:1] and not y.is_floating_point()):
-        return "its nodes do not have one class each, y [N]"
+    tensors = torch.is_tensor(x) and torch.is_tensor(y) and torch.is_tensor(edges)
+    if not tensors or x.dim() != 2 or not x.numel() or y.shape != x.shape[:1] or y.is_floating_point():
+        return "it needs features x [N, F], one class per node y [N], and edge_index [2, E]"
     if not x.to_dense().isfinite().all():
         return "some features are not finite (NaN or infinity)"
     if (classes := y.unique().tolist()) != list(range(len(classes))) or len(classes) < 2:

@@ -1,13 +1,14 @@
 """A grid of configs, trained side by side in small groups, cached and in parallel."""
 
 import itertools
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from deadgcn.config import Config
-from deadgcn.experiments.parallel import check_runs, run_chunks
+from deadgcn.experiments.parallel import run_chunks
 from deadgcn.experiments.tables import Tables
 from deadgcn.gcn.training import resolve_device, train
 
@@ -60,7 +61,9 @@ def run_grid(
 
     Raises ``ValueError`` for what cannot be trained, and ``OSError`` if there is no scheduler or no worker.
     """
-    check_runs(configs, n_jobs)
+    repeated = [config for config, count in Counter(configs).items() if count > 1]
+    if repeated or not configs:
+        raise ValueError(f"configs must be different runs, at least one, but got {repeated or configs}")
     kind = resolve_device(device).type
     runs = [config.model_copy(update={"method": "-"}) for config in configs]  # a label changes no number
 

@@ -4,7 +4,6 @@ import hashlib
 import os
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
@@ -27,19 +26,6 @@ FILES = sorted(path for part in ("config", "data/*", "gcn/*") for path in PROJEC
 SOURCES = hashlib.sha256(b"\0".join(path.read_bytes() for path in FILES)).hexdigest()
 
 
-def check_runs(configs: Sequence[Config], n_jobs: int) -> None:
-    """Raise ValueError for what cannot be trained; obtain raw files once, before there are workers."""
-    if not configs:
-        raise ValueError("configs must have at least one entry, but an empty list was passed")
-    config, count = Counter(configs).most_common(1)[0]
-    if count > 1:
-        raise ValueError(f"every run must occur once, but {config!r} was passed {count} times")
-    if type(n_jobs) is not int or n_jobs == 0:
-        raise ValueError(f"n_jobs must be a positive number, or -1 for all cores, but {n_jobs!r} was passed")
-    for dataset in {config.dataset for config in configs}:
-        resolve_dataset(dataset)
-
-
 def run_chunks(
     work: Callable[[list[Config]], list[dict]],
     configs: Sequence[Config],
@@ -54,6 +40,8 @@ def run_chunks(
     `work` computes the results of a chunk: of configs for which `chunk_of` returns the same. The cache knows
     results by the config, `made_by`, the sources and torch. The rest is as for :func:`deadgcn.run_grid`.
     """
+    for dataset in {config.dataset for config in configs}:
+        resolve_dataset(dataset)  # obtains the files once, before there are workers
     made_by, keys, results, chunks = (made_by, torch.__version__, SOURCES), {}, {}, {}
     for config in dict.fromkeys(configs):
         if cache is not None and not callable(config.act):  # no text tells a function from all others

@@ -20,7 +20,7 @@ from torch_geometric.transforms import NormalizeFeatures
 
 from deadgcn.config import Config
 from deadgcn.data.graphs import load_graph
-from deadgcn.experiments.parallel import check_runs, run_chunks
+from deadgcn.experiments.parallel import run_chunks
 from deadgcn.experiments.tables import EPOCH_TYPES, KEY_COLUMNS
 from deadgcn.gcn.training import use_one_thread
 
@@ -39,7 +39,6 @@ def run_reference(
     def work(chunk: Sequence[Config]) -> list[dict]:
         return [train_reference(config, load_graph(config.dataset), head) for config in chunk]
 
-    check_runs(configs, n_jobs)
     made_by = head, torch_geometric.__version__, SOURCE
     rows = run_chunks(work, configs, lambda config: config, made_by, n_jobs, cache)
     settings = pd.DataFrame([(c.dataset, METHODS[head], 2, c.seed) for c in configs], columns=KEY_COLUMNS)

@@ -10,7 +10,6 @@ from torch_geometric.data import Data
 from deadgcn.config import PROJECT, Config
 from deadgcn.data.graphs import load_graph, resolve_dataset
 from deadgcn.experiments.grid import run_grid
-from deadgcn.experiments.parallel import check_runs
 from deadgcn.experiments.tables import Tables
 from deadgcn.gcn.training import use_one_thread
 
@@ -61,7 +60,7 @@ def open_study(
     """
     dataset = resolve_dataset(dataset)
     shared = {"dataset": dataset, "dropout": dropout, "input_dropout": dropout, **settings}
-    check_runs([Config(**shared)], n_jobs)
+    Config(**shared)  # refuses bad settings
     use_one_thread()  # so that what a notebook computes itself is rounded as in training
     graph = load_graph(dataset)
     folders = [PROJECT / output_dir / kind / dataset for kind in ("figures", "results")]

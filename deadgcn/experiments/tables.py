@@ -92,14 +92,14 @@ class Tables:
         for config, state in zip(self.configs, self.states, strict=True):
             label = re.sub(r"[^A-Za-z0-9.]+", "-", config.method).strip("-")
             digest = hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:8]
-            name = f"{label}_{config.num_layers}-layers_seed-{config.seed}_{digest}.pth"
+            path = Path(folder, f"{label}_{config.num_layers}-layers_seed-{config.seed}_{digest}.pth")
             torch.save(state, buffer := io.BytesIO())
-            write(Path(folder, name), buffer.getvalue())
-            paths.append(Path(folder, name))
+            write(path, buffer.getvalue())
+            paths.append(path)
         return paths
 
-    def network(self, graph: Data, trained: bool = True, **run: Any) -> Network:
-        """Rebuild the network of one run, in its best or its initial state, and apply it to the graph.
+    def network(self, graph: Data, **run: Any) -> Network:
+        """Rebuild the network of one run in its best state, and apply it to the graph.
 
         ``run`` holds settings that only this run has (``method="ReLU", num_layers=10, seed=0``).
         """
@@ -108,7 +108,7 @@ class Tables:
             raise ValueError(f"run must identify one run, but {run} fits {sum(fits)} of {len(fits)}")
         place = fits.index(True)
         use_one_thread()  # as in training: sums are rounded alike, and what is exactly 0 there is 0 here
-        model, x, adj = rebuild(self.configs[place], self.states[place] if trained else None, graph)
+        model, x, adj = rebuild(self.configs[place], self.states[place], graph)
         with torch.no_grad():
             logits, activations = model(x, adj)
         return Network(model, x, adj, logits[0], [post[0] for post in activations])

@@ -66,7 +66,7 @@ def test_bad_grids_are_refused(arguments, message):
     [
         ([], {}, "configs"),
         ([Config(), Config()], {}, "seed=0"),
-        *(([Config()], {"n_jobs": n_jobs}, f"n_jobs .*{n_jobs}") for n_jobs in (0, True, 1.5)),
+        ([Config()], {"n_jobs": 0}, "n_jobs == 0"),
         ([Config(dataset="cora")], {}, "dataset .*'cora'"),
         ([Config()], {"device": "gpu"}, "device .*'gpu'"),
     ],

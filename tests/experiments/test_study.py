@@ -40,7 +40,6 @@ def test_without_coras_files_auto_is_the_synthetic_twin(folder, monkeypatch):
     ("settings", "name"),
     [
         ({"dataset": "Korra"}, "Korra"),
-        ({"n_jobs": 0}, "n_jobs"),
         ({"learning_rate": 0.1}, "learning_rate"),
     ],
 )
