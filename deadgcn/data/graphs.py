@@ -34,8 +34,7 @@ def load_graph(name: str, root: str | Path | None = None, *, num_nodes: int | No
 
     Raw files are in ``root/name/raw`` (``root``: the project's ``data/``), else in ``shared/data/name/raw``
     beside the project, else downloaded. They are pickles: their SHA-256 is checked before any is opened.
-    "SyntheticCora" is generated, with ``num_nodes`` from 200. For every other name see
-    :mod:`deadgcn.data.pyg`.
+    "SyntheticCora" is generated, with ``num_nodes`` from 200. For other names see :mod:`deadgcn.data.pyg`.
 
     Raises ``ValueError`` for an unknown name or an illegal size, ``DataUnavailableError`` if files cannot be
     obtained, ``DataError`` if one is damaged or the graph cannot be trained on.
@@ -71,8 +70,8 @@ def _ensure(name: str, root: str | Path | None) -> Path:
     if name not in DATASETS:
         pyg.ensure(name, folder)
     elif name != "SyntheticCora":
-        shared = SHARED / name
-        folder = shared if shared.exists() and not folder.exists() else folder
+        if (SHARED / name).exists() and not any(folder.glob("raw/*")):
+            folder = SHARED / name
         _ensure_planetoid(name, folder / "raw")
     return folder
 
@@ -85,21 +84,16 @@ def _ensure_planetoid(name: str, raw: Path) -> None:
     # Before any download: damage must be reported even if another file is not available.
     check_files({path: expected[path] for path in files if path not in missing})
     for path in missing:
-        _download(path, expected[path])
-
-
-def _download(path: Path, expected: str) -> None:
-    """Download one raw file. It gets its name only if its checksum is right."""
-    url = f"{BASE_URL}/{path.name}"
-    try:
-        pooch.retrieve(url, expected, path.name, path.parent, downloader=pooch.HTTPDownloader(timeout=10))
-    except RequestException as error:
-        raise DataUnavailableError(
-            f"{path} (SHA-256 {expected}) does not exist, and {url} cannot be downloaded ({error}); connect "
-            "to the network, or use 'SyntheticCora'."
-        ) from error
-    except ValueError as error:  # pooch names both checksums
-        raise DataError(f"{url} was not used: {error} Put a correct copy at {path}.") from error
+        url, http = f"{BASE_URL}/{path.name}", pooch.HTTPDownloader(timeout=10)
+        try:  # the file gets its name only if its checksum is right
+            pooch.retrieve(url, expected[path], path.name, raw, downloader=http)
+        except RequestException as error:
+            raise DataUnavailableError(
+                f"{path} (SHA-256 {expected[path]}) does not exist, and {url} cannot be downloaded "
+                f"({error}); connect to the network, or use 'SyntheticCora'."
+            ) from error
+        except ValueError as error:  # pooch names both checksums
+            raise DataError(f"{url} was not used: {error} Put a correct copy at {path}.") from error
 
 
 def normalized_adjacency(edge_index: Tensor, num_nodes: int) -> Tensor:

@@ -28,10 +28,7 @@ def load(folder: Path, key: str) -> dict | None:
 
 
 def store(folder: Path, key: str, value: dict) -> None:
-    """Store a dictionary of numbers and of dictionaries of numbers, arrays or tensors.
-
-    Arrays come back as tensors.
-    """
+    """Store nested dictionaries of numbers, tensors and arrays; arrays come back as tensors."""
     torch.save({"key": key, "value": _to_tensors(value)}, buffer := io.BytesIO())
     content = buffer.getvalue()
     write(_path(folder, key), hashlib.sha256(content).digest() + content)

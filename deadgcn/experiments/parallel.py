@@ -70,12 +70,11 @@ def _compute(work: Callable, chunks: list, n_jobs: int, scheduler: str | None) -
     """Yield each chunk's number and results, in the order in which they are ready."""
     task = partial(_run_task, work, (SOURCES, torch.__version__))
     if scheduler and chunks:
-        yield from _compute_on_cluster(scheduler, task, chunks)
-        return
+        return _compute_on_cluster(scheduler, task, chunks)
     useful = max(1, min(effective_n_jobs(n_jobs), len(chunks), sum(map(_cost, chunks)) // WORTH_A_PROCESS))
-    initializer = {"initializer": _exit_with_parent, "initargs": (os.getpid(),)}
-    run = Parallel(n_jobs=useful, return_as="generator_unordered", **initializer)
-    yield from run(delayed(task)(*numbered) for numbered in enumerate(chunks))
+    options = {"initializer": _exit_with_parent, "initargs": (os.getpid(),)}
+    run = Parallel(n_jobs=useful, return_as="generator_unordered", **options)
+    return run(delayed(task)(*numbered) for numbered in enumerate(chunks))
 
 
 def _compute_on_cluster(address: str, task: Callable, chunks: list) -> Iterator[tuple[int, list]]:
@@ -95,9 +94,7 @@ def _compute_on_cluster(address: str, task: Callable, chunks: list) -> Iterator[
 
 def _run_task(work: Callable, versions: tuple, number: int, chunk: list[Config]) -> tuple[int, list]:
     if versions != (SOURCES, torch.__version__):
-        raise RuntimeError(
-            "a worker has other sources or another torch; restart the kernel, or update the worker"
-        )
+        raise RuntimeError("a worker has other sources or another torch; restart the kernel or the worker")
     return number, work(chunk)
 
 

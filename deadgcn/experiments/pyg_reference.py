@@ -12,7 +12,6 @@ from pathlib import Path
 import pandas as pd
 import torch
 import torch_geometric
-from torch import Tensor
 from torch.nn import functional as F
 from torch_geometric.data import Data
 from torch_geometric.nn import GCN
@@ -66,7 +65,12 @@ def train_reference(config: Config, graph: Data, head: bool = False) -> dict[str
             logits = model(dropped, graph.edge_index)
             F.cross_entropy(logits[train_mask], graph.y[train_mask]).backward()
             optimizer.step()
-            last = _evaluate(model, x, graph)
+            with torch.no_grad():
+                logits = model.eval()(x, graph.edge_index)
+            correct = (logits.argmax(-1) == graph.y).double()
+            if not logits.isfinite().all():
+                correct.fill_(math.nan)
+            last = {f"{part}_acc": correct[graph[f"{part}_mask"]].mean().item() for part in ("test", "val")}
             if math.isnan(last["val_acc"]):
                 diverged_epoch = epoch if diverged_epoch is None else diverged_epoch
             elif config.counts(epoch) and (best is None or last["val_acc"] > best["val_acc"]):
@@ -83,12 +87,3 @@ def build_reference(config: Config, graph: Data, head: bool = False) -> GCN:
         torch.nn.init.kaiming_uniform_(model.lin.weight, nonlinearity="relu")
         torch.nn.init.zeros_(model.lin.bias)
     return model
-
-
-@torch.no_grad()
-def _evaluate(model: GCN, x: Tensor, graph: Data) -> dict[str, float]:
-    logits = model.eval()(x, graph.edge_index)
-    correct = (logits.argmax(-1) == graph.y).double()
-    if not logits.isfinite().all():
-        correct.fill_(math.nan)
-    return {f"{part}_acc": correct[graph[f"{part}_mask"]].mean().item() for part in ("test", "val")}

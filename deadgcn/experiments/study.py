@@ -38,9 +38,8 @@ class Study:
 
     def _repr_markdown_(self) -> str:
         kind = ", a **synthetic** graph" if self.dataset == "SyntheticCora" else ""
-        sizes = (
-            f"{self.graph.num_nodes:,} nodes, {self.graph.num_edges // 2:,} edges, {self.num_classes} classes"
-        )
+        nodes, edges = self.graph.num_nodes, self.graph.num_edges // 2
+        sizes = f"{nodes:,} nodes, {edges:,} edges, {self.num_classes} classes"
         return f"**{self.dataset}**{kind}: {sizes}; majority class {self.majority:.1%} of the test nodes."
 
 

@@ -83,15 +83,14 @@ def test_all_files_are_downloaded_once_and_nothing_is_printed(server, root, raw,
 
 def test_own_files_come_first_then_shared_ones_then_downloads(server, shared, root, raw):
     resolve_dataset("Cora", root)
-    shutil.copytree(raw, shared)
-    (server / "ind.cora.x").write_text("altered")
-    (shared / "ind.cora.tx").write_text("altered")
+    shutil.copytree(server, shared)
+    for folder in (server, shared):
+        (folder / "ind.cora.tx").write_text("altered")
     resolve_dataset("Cora", root)
-    raw.parent.rename(root / "moved")
+    shutil.rmtree(raw)
     with pytest.raises(DataError, match=str(shared / "ind.cora.tx")):
         resolve_dataset("Cora", root)
-    shutil.rmtree(shared)
-    (root / "moved" / "raw").rename(shared)
+    (shared / "ind.cora.tx").write_text("content of ind.cora.tx")
     resolve_dataset("Cora", root)
     assert not raw.exists()
 
