@@ -16,10 +16,8 @@ class Config(BaseModel):
     """Settings of one run: one network, trained from one seed.
 
     Defaults are those of the paper's experiments. Where its text and its code differ, the default is the
-    code's, which made the numbers, and the comment gives the text's value.
-
-    Raises:
-        pydantic.ValidationError: an unknown name, a wrong type or a value out of range.
+    code's, which made the numbers, and the comment gives the text's value. Raises
+    ``pydantic.ValidationError`` for an unknown name, a wrong type or a value out of range.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
@@ -64,9 +62,8 @@ class Config(BaseModel):
     def _known_act(cls, act: str | Callable) -> str | Callable:
         trained = isinstance(act, type) or list(getattr(act, "parameters", list)())
         if trained or (isinstance(act, str) and act not in ACTS):
-            raise ValueError(
-                f"must be one of {', '.join(ACTS)}, or a function without parameters, but {act!r} was passed"
-            )
+            legal = f"{', '.join(ACTS)}, or a function without parameters"
+            raise ValueError(f"must be one of {legal}, but {act!r} was passed")
         return act
 
     @field_serializer("act")

@@ -18,27 +18,22 @@ from torch_geometric.utils import to_undirected
 from deadgcn.config import DATASETS
 from deadgcn.data import RECORD, DataError, DataUnavailableError, check_files, read_checksums
 
-TRAIN_PER_CLASS, VAL_PER_CLASS = 20, 30
 MASKS = ("train_mask", "val_mask", "test_mask")
 
 
 def ensure(name: str, folder: Path) -> None:
-    """Obtain the files if they are missing, check them if they are there.
+    """Let PyTorch Geometric download the files and record their checksums, or check those on record.
 
-    PyTorch Geometric downloads and publishes no checksums: those of the first use are recorded, and checked
-    before anything is opened later. Raises ``ValueError`` for an unknown name, ``DataUnavailableError`` if
-    the data set cannot be obtained, and ``DataError`` if a file has changed.
+    Raises ``ValueError`` for an unknown name, ``DataUnavailableError`` if the data set cannot be obtained,
+    and ``DataError`` if a file has changed since its first use.
     """
     kind = name.partition("-")[0]
     if kind not in datasets.__all__ or kind.startswith("Fake") or not re.fullmatch(r"[\w.-]+", name):
-        raise ValueError(
-            f"dataset must be one of {', '.join(DATASETS)}, auto (in notebooks), or a data set of PyTorch "
-            f"Geometric, such as Amazon-Photo, but {name!r} was passed."
-        )
+        legal = f"{', '.join(DATASETS)}, auto (in notebooks), or a data set of PyG's, such as Amazon-Photo"
+        raise ValueError(f"dataset must be one of {legal}, but {name!r} was passed")
     if name == "KarateClub":
         return
-    if (folder / RECORD).is_file():
-        recorded = read_checksums(folder / RECORD)
+    if recorded := read_checksums(folder / RECORD):
         check_files({folder / file: checksum for file, checksum in recorded.items()})
         return
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -86,10 +81,10 @@ def split(y: Tensor, train_mask: Tensor | None = None) -> dict[str, Tensor]:
         train_mask = torch.zeros_like(y, dtype=torch.bool)
         for label in y.unique():
             nodes = order[y[order] == label]
-            train_mask[nodes[: min(TRAIN_PER_CLASS, len(nodes) // 2)]] = True
+            train_mask[nodes[: min(20, len(nodes) // 2)]] = True
     rest = order[~train_mask[order]]
     val_mask = torch.zeros_like(train_mask)
-    val_mask[rest[: min(VAL_PER_CLASS * len(y.unique()), len(rest) // 2)]] = True
+    val_mask[rest[: min(30 * len(y.unique()), len(rest) // 2)]] = True
     return {"train_mask": train_mask, "val_mask": val_mask, "test_mask": ~train_mask & ~val_mask}
 
 
@@ -101,9 +96,7 @@ def _construct(name: str, folder: Path) -> Dataset:
     try:
         return getattr(datasets, kind)(**options)
     except OSError as error:
-        raise DataUnavailableError(
-            f"{name} is not available: it is not in {folder.parent} and cannot be downloaded ({error})."
-        ) from error
+        raise DataUnavailableError(f"{name} is not there and cannot be downloaded: {error}") from error
     except Exception as error:  # an unknown name or a malformed file can raise almost anything in PyG
         raise DataError(f"PyTorch Geometric cannot load {name!r}: {error!r}") from error
 

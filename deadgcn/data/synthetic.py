@@ -9,7 +9,6 @@ from deadgcn.data.pyg import split
 
 NUM_NODES, NUM_WORDS = 2_708, 1_433  # Cora's
 CLASS_SIZES = np.array([351, 217, 418, 818, 426, 298, 180])
-MIN_NODES = 200  # below, the smallest class is too small to split
 
 
 def synthetic_cora(num_nodes: int = NUM_NODES, seed: int = 0) -> Data:
@@ -23,8 +22,8 @@ def synthetic_cora(num_nodes: int = NUM_NODES, seed: int = 0) -> Data:
 
     Raises ``ValueError`` if ``num_nodes`` is no whole number from 200.
     """
-    if type(num_nodes) is not int or num_nodes < MIN_NODES:
-        raise ValueError(f"num_nodes must be a whole number from {MIN_NODES}, but {num_nodes!r} was passed.")
+    if type(num_nodes) is not int or num_nodes < 200:  # below, the smallest class is too small to split
+        raise ValueError(f"num_nodes must be a whole number from 200, but {num_nodes!r} was passed.")
     rng = np.random.default_rng(seed)
     sizes = np.diff(np.rint(CLASS_SIZES.cumsum() * num_nodes / NUM_NODES).astype(int), prepend=0)
     label = np.repeat(np.arange(len(sizes)), sizes)  # [N]

@@ -63,7 +63,7 @@ def run_grid(
     """
     repeated = [config for config, count in Counter(configs).items() if count > 1]
     if repeated or not configs:
-        raise ValueError(f"configs must be different runs, at least one, but got {repeated or configs}")
+        raise ValueError(f"configs must be different runs, at least one, but got {repeated[:1]}")
     kind = resolve_device(device).type
     runs = [config.model_copy(update={"method": "-"}) for config in configs]  # a label changes no number
 

@@ -42,7 +42,8 @@ def run_chunks(
     """
     for dataset in {config.dataset for config in configs}:
         resolve_dataset(dataset)  # obtains the files once, before there are workers
-    made_by, keys, results, chunks = (made_by, torch.__version__, SOURCES), {}, {}, {}
+    made_by = made_by, torch.__version__, SOURCES
+    keys, results, chunks = {}, {}, {}
     for config in dict.fromkeys(configs):
         if cache is not None and not callable(config.act):  # no text tells a function from all others
             keys[config] = f"{config.model_dump_json()} {made_by}"
@@ -72,8 +73,7 @@ def _compute(work: Callable, chunks: list, n_jobs: int, scheduler: str | None) -
     if scheduler and chunks:
         return _compute_on_cluster(scheduler, task, chunks)
     useful = max(1, min(effective_n_jobs(n_jobs), len(chunks), sum(map(_cost, chunks)) // WORTH_A_PROCESS))
-    options = {"initializer": _exit_with_parent, "initargs": (os.getpid(),)}
-    run = Parallel(n_jobs=useful, return_as="generator_unordered", **options)
+    run = Parallel(n_jobs=useful, return_as="generator_unordered", initializer=_exit_with_parent)
     return run(delayed(task)(*numbered) for numbered in enumerate(chunks))
 
 
@@ -98,8 +98,9 @@ def _run_task(work: Callable, versions: tuple, number: int, chunk: list[Config])
     return number, work(chunk)
 
 
-def _exit_with_parent(parent: int) -> None:
-    """Let a worker process end when its parent is killed; joblib would keep it for minutes."""
+def _exit_with_parent() -> None:
+    """Let this worker process end when its parent is killed; joblib would keep it for minutes."""
+    parent = os.getppid()
 
     def watch() -> None:
         while os.getppid() == parent:

@@ -1,7 +1,8 @@
 """What every notebook sets up: the data set, its graph, output folders and the settings of its runs."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,7 @@ class Study:
     num_classes: int
     majority: float  # accuracy of always answering the largest class of the test nodes
     val_majority: float  # the same for the validation nodes
-    n_jobs: int
-    scheduler: str
-
-    def run(self, configs: Sequence[Config]) -> Tables:
-        """:func:`deadgcn.run_grid` with the study's `n_jobs` and `scheduler`."""
-        return run_grid(configs, self.n_jobs, scheduler=self.scheduler)
+    run: Callable[[Sequence[Config]], Tables]  # `run_grid` with the notebook's n_jobs and scheduler
 
     def __repr__(self) -> str:  # without folders: executed notebooks keep it
         return f"Study of {self.dataset}"
@@ -44,12 +40,7 @@ class Study:
 
 
 def open_study(
-    dataset: str,
-    output_dir: str,
-    n_jobs: int = -1,
-    scheduler: str = "",
-    dropout: float = 0.0,
-    **settings: Any,
+    dataset: str, output_dir: str, n_jobs: int = -1, scheduler: str = "", dropout: float = 0, **settings: Any
 ) -> Study:
     """Load a data set and create the folders ``output_dir/{figures,results}/<dataset>`` in the project.
 
@@ -67,4 +58,5 @@ def open_study(
         folder.mkdir(parents=True, exist_ok=True)
     classes = [graph.y[mask] for mask in (graph.test_mask, graph.val_mask)]
     majorities = [y.bincount().max().item() / len(y) for y in classes]
-    return Study(dataset, graph, *folders, shared, int(graph.y.max()) + 1, *majorities, n_jobs, scheduler)
+    run = partial(run_grid, n_jobs=n_jobs, scheduler=scheduler)
+    return Study(dataset, graph, *folders, shared, int(graph.y.max()) + 1, *majorities, run)

@@ -83,10 +83,10 @@ class Tables:
             write(Path(folder, f"{prefix}_{name}.csv.gz"), gzip.compress(text.encode(), mtime=0))
 
     def save_checkpoints(self, folder: str | Path) -> list[Path]:
-        """Write each run's best state as a ``.pth`` file, whose name ends with a digest of all settings.
+        """Write each run's best state as a ``.pth`` file and return the paths, in the order of ``runs``.
 
-        Returns the paths in the order of ``runs``. Files hold tensors only, under the parameter names of
-        ``torch_geometric.nn.GCN(..., jk="last")``.
+        Files hold tensors under the parameter names of ``torch_geometric.nn.GCN(..., jk="last")``. A file's
+        name ends with a digest of all settings.
         """
         paths = []
         for config, state in zip(self.configs, self.states, strict=True):
@@ -115,12 +115,10 @@ class Tables:
 
 
 def load_checkpoint(path: str | Path) -> dict[str, Tensor]:
-    """Load what :meth:`Tables.save_checkpoints` wrote; ValueError for a damaged file.
-
-    Only tensors are unpickled, after a check of the file's checksums, which ``torch.load`` ignores.
-    """
+    """Load what :meth:`Tables.save_checkpoints` wrote, tensors only; ValueError for a damaged file."""
     content = io.BytesIO(Path(path).read_bytes())
     try:
+        # torch.load ignores the file's checksums.
         if damaged := zipfile.ZipFile(content).testzip():
             raise ValueError(f"the checksum of {damaged} does not match")
         content.seek(0)
