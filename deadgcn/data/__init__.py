@@ -27,7 +27,5 @@ def check_files(expected: dict[Path, str]) -> None:
     for path, checksum in expected.items():
         found = pooch.file_hash(path) if path.is_file() else "(no file)"
         if found != checksum:
-            raise DataError(
-                f"{path} was not opened: expected SHA-256 {checksum}, found {found}; "
-                "put the right file in its place, or delete all files of the data set and run again."
-            )
+            wrong = f"expected SHA-256 {checksum}, found {found}"
+            raise DataError(f"{path} was not opened: {wrong}; delete the data set's files and run again.")

@@ -102,7 +102,6 @@ def _construct(name: str, folder: Path) -> Dataset:
 
 
 def _fault(graph: Data) -> str | None:
-    """Why one cannot train on this graph."""
     x, y, edges = (getattr(graph, key, None) for key in ("x", "y", "edge_index"))
     tensors = torch.is_tensor(x) and torch.is_tensor(y) and torch.is_tensor(edges)
     if not tensors or x.dim() != 2 or not x.numel() or y.shape != x.shape[:1] or y.is_floating_point():

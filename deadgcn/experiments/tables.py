@@ -98,8 +98,8 @@ class Tables:
             paths.append(path)
         return paths
 
-    def network(self, graph: Data, **run: Any) -> Network:
-        """Rebuild the network of one run in its best state, and apply it to the graph.
+    def network(self, graph: Data, trained: bool = True, **run: Any) -> Network:
+        """Rebuild the network of one run, in its best or its initial state, and apply it to the graph.
 
         ``run`` holds settings that only this run has (``method="ReLU", num_layers=10, seed=0``).
         """
@@ -108,7 +108,7 @@ class Tables:
             raise ValueError(f"run must identify one run, but {run} fits {sum(fits)} of {len(fits)}")
         place = fits.index(True)
         use_one_thread()  # as in training: sums are rounded alike, and what is exactly 0 there is 0 here
-        model, x, adj = rebuild(self.configs[place], self.states[place], graph)
+        model, x, adj = rebuild(self.configs[place], self.states[place] if trained else None, graph)
         with torch.no_grad():
             logits, activations = model(x, adj)
         return Network(model, x, adj, logits[0], [post[0] for post in activations])
@@ -118,8 +118,7 @@ def load_checkpoint(path: str | Path) -> dict[str, Tensor]:
     """Load what :meth:`Tables.save_checkpoints` wrote, tensors only; ValueError for a damaged file."""
     content = io.BytesIO(Path(path).read_bytes())
     try:
-        # torch.load ignores the file's checksums.
-        if damaged := zipfile.ZipFile(content).testzip():
+        if damaged := zipfile.ZipFile(content).testzip():  # torch.load ignores the file's checksums
             raise ValueError(f"the checksum of {damaged} does not match")
         content.seek(0)
         return torch.load(content, weights_only=True)

@@ -73,6 +73,14 @@ def test_a_rebuilt_network_has_the_recorded_numbers(graph, settings):
         assert torch.equal(network.model(network.x, network.adj)[0][0], network.logits)
 
 
+def test_an_untrained_network_depends_on_the_seed_only(tables, graph):
+    run = {"num_layers": 2, "trained": False}
+    one = tables.network(graph, method="ReLU", seed=0, **run)
+    pruned = tables.network(graph, method="ReLU + pruning", seed=0, **run)
+    other = tables.network(graph, method="ReLU", seed=1, **run)
+    assert torch.equal(one.logits, pruned.logits) and not torch.equal(one.logits, other.logits)
+
+
 @pytest.mark.parametrize("run", [{}, {"method": "ReLU"}, {"method": "ReLU", "seed": 5, "num_layers": 2}])
 def test_exactly_one_run_must_be_identified(tables, graph, run):
     with pytest.raises(ValueError, match="fits"):
