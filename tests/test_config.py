@@ -10,12 +10,7 @@ from deadgcn.config import Config
 
 @pytest.mark.parametrize(
     ("name", "given", "expected"),
-    [
-        ("lr", "5e-4", 5e-4),  # what YAML 1.1 makes of 5e-4 is text
-        ("lr", 1, 1.0),
-        ("num_layers", np.int64(3), 3),
-        ("amount", np.float32(0.5), 0.5),
-    ],
+    [("lr", 1, 1.0), ("num_layers", np.int64(3), 3), ("amount", np.float32(0.5), 0.5)],
 )
 def test_numbers_come_out_as_plain_numbers(name, given, expected):
     value = getattr(Config(**{name: given}), name)
@@ -27,22 +22,13 @@ BAD = {
     "num_layers": [-1, 10**6, 2.5, "five", True, None],
     "seed": [-1, False],
     "hidden_channels": [0],
-    "act": [
-        "tahn",
-        "",
-        "prelu",
-        "threshold",
-        3,
-        None,
-        ["relu"],
-        torch.nn.Tanh,
-    ],  # no name, parameters, a class
+    "act": ["tahn", "", "prelu", "threshold", torch.nn.PReLU(), torch.nn.Tanh, 3, None, ["relu"]],
     "negative_slope": [0, 1.0],
     "bias": [1],
     "strip": ["yes"],
     "dropout": [1],
     "input_dropout": [-0.1],
-    "lr": [0, float("inf"), float("nan"), True],
+    "lr": [0, float("inf"), float("nan"), True, "5e-4"],
     "weight_decay": [-1e-4],
     "epochs": [0],
     "amount": [0, 1.5],
@@ -53,7 +39,7 @@ BAD = {
     "dead_threshold": [0, 1.01],
     "warmup": [-1],
     "strip_every": [0],
-    "dataset": ["cora", "auto"],
+    "dataset": [3],
     "method": [""],
 }
 
@@ -70,11 +56,6 @@ def test_activations_are_names_of_pyg_or_functions_and_are_saved_by_name(act):
     config = Config(act=act)
     assert config.act is act
     assert json.loads(config.model_dump_json())["act"] == (act if isinstance(act, str) else act.__name__)
-
-
-def test_a_config_cannot_be_changed():
-    with pytest.raises(ValidationError, match="frozen"):
-        Config().lr = 1.0
 
 
 def test_the_second_epoch_is_the_first_that_counts():

@@ -5,7 +5,6 @@ import io
 import os
 import secrets
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,24 +15,21 @@ import torch
 def load(folder: Path, key: str) -> dict | None:
     """Return what was stored under this key, or None; a damaged entry is reported on stderr."""
     path = _path(folder, key)
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
+    if not path.is_file():
         return None
+    content = path.read_bytes()
     checksum, saved = content[:32], content[32:]
-    intact = checksum == hashlib.sha256(saved).digest()
-    entry = torch.load(io.BytesIO(saved), weights_only=True) if intact else {}
-    if entry.get("key") != key:  # damaged, or the entry of another run
-        print(f"{path} is damaged; this run is trained again", file=sys.stderr)
-        return None
-    value = entry["value"]
-    state = {name: part for name, part in value.items() if name == "best_state"}  # stays tensors
-    return _convert(value, torch.Tensor, torch.Tensor.numpy) | state
+    if checksum == hashlib.sha256(saved).digest():
+        entry = torch.load(io.BytesIO(saved), weights_only=True)
+        if entry["key"] == key:
+            return entry["value"]
+    print(f"{path} is damaged; this run is trained again", file=sys.stderr)  # or is the entry of another run
+    return None
 
 
 def store(folder: Path, key: str, value: dict) -> None:
-    """Store a dictionary of numbers and of dictionaries of numbers, arrays or tensors."""
-    torch.save({"key": key, "value": _convert(value, np.ndarray, torch.tensor)}, buffer := io.BytesIO())
+    """Store nested dictionaries of numbers, tensors and arrays; arrays come back as tensors."""
+    torch.save({"key": key, "value": _to_tensors(value)}, buffer := io.BytesIO())
     content = buffer.getvalue()
     write(_path(folder, key), hashlib.sha256(content).digest() + content)
 
@@ -54,8 +50,8 @@ def _path(folder: Path, key: str) -> Path:
     return folder / "runs" / name[:2] / f"{name}.run"
 
 
-def _convert(value: Any, kind: type, conversion: Callable) -> Any:
-    """Convert all values of one type in nested dictionaries."""
+def _to_tensors(value: Any) -> Any:
+    """Turn arrays in nested dictionaries into tensors, which are loaded without running code."""
     if isinstance(value, dict):
-        return {name: _convert(part, kind, conversion) for name, part in value.items()}
-    return conversion(value) if isinstance(value, kind) else value
+        return {name: _to_tensors(part) for name, part in value.items()}
+    return torch.from_numpy(value) if isinstance(value, np.ndarray) else value

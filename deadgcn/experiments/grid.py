@@ -1,16 +1,14 @@
 """A grid of configs, trained side by side in small groups, cached and in parallel."""
 
 import itertools
-import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from deadgcn.config import Config
-from deadgcn.experiments.parallel import SOURCES, check_runs, run_chunks
+from deadgcn.experiments.parallel import run_chunks
 from deadgcn.experiments.tables import Tables
 from deadgcn.gcn.training import resolve_device, train
 
@@ -35,15 +33,13 @@ def grid(methods: Iterable[str] | Mapping[str, Mapping[str, Any]], **axes: Any) 
         if unknown := [name for name in methods if name not in METHODS]:
             raise ValueError(f"method must be one of {list(METHODS)}, but {unknown[0]!r} was passed")
         methods = {name: METHODS[name] for name in methods}
-    points = itertools.product(methods, *map(_as_list, axes.values()))
-    configs = [
-        Config(method=m, **{**dict(zip(axes, point, strict=True)), **methods[m]}) for m, *point in points
+    axes = {name: _as_list(values) for name, values in axes.items()}
+    if not methods or not all(axes.values()):
+        raise ValueError(f"methods and axes must not be empty, but {methods}, {axes} was passed")
+    points = [dict(zip(axes, point, strict=True)) for point in itertools.product(*axes.values())]
+    return [
+        Config(method=label, **point | settings) for label, settings in methods.items() for point in points
     ]
-    if not configs:
-        raise ValueError(
-            f"methods and axes must have at least one entry each, but {methods}, {axes} was passed"
-        )
-    return configs
 
 
 def run_grid(
@@ -65,19 +61,18 @@ def run_grid(
 
     Raises ``ValueError`` for what cannot be trained, and ``OSError`` if there is no scheduler or no worker.
     """
-    check_runs(configs, n_jobs)
+    repeated = [config for config, count in Counter(configs).items() if count > 1]
+    if repeated or not configs:
+        raise ValueError(f"configs must be different runs, at least one, but got {repeated[:1]}")
     kind = resolve_device(device).type
     runs = [config.model_copy(update={"method": "-"}) for config in configs]  # a label changes no number
-    chunks: dict[tuple, list[Config]] = {}
-    for run in dict.fromkeys(runs):
-        settings = run.model_copy(update={"seed": 0})  # functions are compared by identity
-        chunks.setdefault((settings, run.seed // SEEDS_PER_CHUNK[kind]), []).append(run)
-    made_by = {"torch": torch.__version__, "device": kind, "sources": SOURCES}
-    cacheable = [run for run in runs if not callable(run.act)]  # no text tells a function from all others
-    keys = {c: json.dumps(c.model_dump(mode="json", exclude={"method"}) | made_by) for c in cacheable}
+
+    def chunk_of(run: Config) -> tuple:  # functions are compared by identity
+        return run.model_copy(update={"seed": 0}), run.seed // SEEDS_PER_CHUNK[kind]
+
     jobs = 1 if kind == "cuda" else n_jobs
-    results = run_chunks(partial(train, device=kind), list(chunks.values()), keys, jobs, cache, scheduler)
-    return Tables.from_results(configs, [results[run] for run in runs])
+    results = run_chunks(partial(train, device=kind), runs, chunk_of, kind, jobs, cache, scheduler)
+    return Tables.from_results(configs, results)
 
 
 def _as_list(value: Any) -> list:

@@ -4,14 +4,14 @@ import hashlib
 import os
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
-from joblib import Parallel, cpu_count, delayed
+from joblib import Parallel, delayed, effective_n_jobs
 from tqdm import tqdm
 
 from deadgcn.config import PROJECT, Config
@@ -26,46 +26,41 @@ FILES = sorted(path for part in ("config", "data/*", "gcn/*") for path in PROJEC
 SOURCES = hashlib.sha256(b"\0".join(path.read_bytes() for path in FILES)).hexdigest()
 
 
-def check_runs(configs: Sequence[Config], n_jobs: int) -> None:
-    """Raise ValueError for what cannot be trained; obtain raw files once, before there are workers."""
-    if not configs:
-        raise ValueError("configs must have at least one entry, but an empty list was passed")
-    config, count = Counter(configs).most_common(1)[0]
-    if count > 1:
-        raise ValueError(f"every run must occur once, but {config!r} was passed {count} times")
-    if type(n_jobs) is not int or n_jobs == 0:
-        raise ValueError(f"n_jobs must be a positive number, or -1 for all cores, but {n_jobs!r} was passed")
-    for dataset in {config.dataset for config in configs}:
-        resolve_dataset(dataset)
-
-
 def run_chunks(
     work: Callable[[list[Config]], list[dict]],
-    chunks: Sequence[list[Config]],
-    keys: Mapping[Config, str],
+    configs: Sequence[Config],
+    chunk_of: Callable[[Config], Hashable],
+    made_by: Any = None,
     n_jobs: int = -1,
     cache: str | Path | None = ".cache",
     scheduler: str | None = None,
-) -> dict[Config, dict]:
+) -> list[dict]:
     """Return each config's result: from the cache, or computed, and stored as soon as its chunk is done.
 
-    `work` computes the results of one chunk; `keys` are what the cache knows configs by (a config without one
-    is not cached). The rest is as for :func:`deadgcn.run_grid`.
+    `work` computes the results of a chunk: of configs for which `chunk_of` returns the same. The cache knows
+    results by the config, `made_by`, the sources and torch. The rest is as for :func:`deadgcn.run_grid`.
     """
-    stored = {config: load(PROJECT / cache, key) for config, key in keys.items() if cache is not None}
-    results = {config: result for config, result in stored.items() if result is not None}
-    missing = [[config for config in chunk if config not in results] for chunk in chunks]
+    for dataset in {config.dataset for config in configs}:
+        resolve_dataset(dataset)  # obtains the files once, before there are workers
+    made_by = made_by, torch.__version__, SOURCES
+    keys, results, chunks = {}, {}, {}
+    for config in dict.fromkeys(configs):
+        if cache is not None and not callable(config.act):  # no text tells a function from all others
+            keys[config] = f"{config.model_dump_json()} {made_by}"
+            results[config] = load(PROJECT / cache, keys[config])
+        if results.get(config) is None:
+            chunks.setdefault(chunk_of(config), []).append(config)
     # The costliest first, so that no core is idle at the end.
-    pending = sorted(filter(None, missing), key=_cost, reverse=True)
+    pending = sorted(chunks.values(), key=_cost, reverse=True)
     bar = tqdm(total=sum(map(len, pending)), unit="run", disable=not pending)
     with bar, closing(_compute(work, pending, n_jobs, scheduler)) as done:
         for number, computed in done:
             for config, result in zip(pending[number], computed, strict=True):
                 results[config] = result
-                if config in stored:
+                if config in keys:
                     store(PROJECT / cache, keys[config], result)
             bar.update(len(computed))
-    return results
+    return [results[config] for config in configs]
 
 
 def _cost(chunk: list[Config]) -> int:
@@ -76,13 +71,10 @@ def _compute(work: Callable, chunks: list, n_jobs: int, scheduler: str | None) -
     """Yield each chunk's number and results, in the order in which they are ready."""
     task = partial(_run_task, work, (SOURCES, torch.__version__))
     if scheduler and chunks:
-        yield from _compute_on_cluster(scheduler, task, chunks)
-        return
-    wanted = n_jobs if n_jobs > 0 else cpu_count() + 1 + n_jobs
-    useful = max(1, min(wanted, len(chunks), sum(map(_cost, chunks)) // WORTH_A_PROCESS))
-    initializer = {"initializer": _exit_with_parent, "initargs": (os.getpid(),)}
-    run = Parallel(n_jobs=useful, return_as="generator_unordered", **initializer)
-    yield from run(delayed(task)(*numbered) for numbered in enumerate(chunks))
+        return _compute_on_cluster(scheduler, task, chunks)
+    useful = max(1, min(effective_n_jobs(n_jobs), len(chunks), sum(map(_cost, chunks)) // WORTH_A_PROCESS))
+    run = Parallel(n_jobs=useful, return_as="generator_unordered", initializer=_exit_with_parent)
+    return run(delayed(task)(*numbered) for numbered in enumerate(chunks))
 
 
 def _compute_on_cluster(address: str, task: Callable, chunks: list) -> Iterator[tuple[int, list]]:
@@ -102,14 +94,13 @@ def _compute_on_cluster(address: str, task: Callable, chunks: list) -> Iterator[
 
 def _run_task(work: Callable, versions: tuple, number: int, chunk: list[Config]) -> tuple[int, list]:
     if versions != (SOURCES, torch.__version__):
-        raise RuntimeError(
-            "a worker has other sources or another torch; restart the kernel, or update the worker"
-        )
+        raise RuntimeError("a worker has other sources or another torch; restart the kernel or the worker")
     return number, work(chunk)
 
 
-def _exit_with_parent(parent: int) -> None:
-    """Let a worker process end when its parent is killed; joblib would keep it for minutes."""
+def _exit_with_parent() -> None:
+    """Let this worker process end when its parent is killed; joblib would keep it for minutes."""
+    parent = os.getppid()
 
     def watch() -> None:
         while os.getppid() == parent:

@@ -12,7 +12,6 @@ from pathlib import Path
 import pandas as pd
 import torch
 import torch_geometric
-from torch import Tensor
 from torch.nn import functional as F
 from torch_geometric.data import Data
 from torch_geometric.nn import GCN
@@ -20,7 +19,7 @@ from torch_geometric.transforms import NormalizeFeatures
 
 from deadgcn.config import Config
 from deadgcn.data.graphs import load_graph
-from deadgcn.experiments.parallel import SOURCES, check_runs, run_chunks
+from deadgcn.experiments.parallel import run_chunks
 from deadgcn.experiments.tables import EPOCH_TYPES, KEY_COLUMNS
 from deadgcn.gcn.training import use_one_thread
 
@@ -39,38 +38,45 @@ def run_reference(
     def work(chunk: Sequence[Config]) -> list[dict]:
         return [train_reference(config, load_graph(config.dataset), head) for config in chunk]
 
-    check_runs(configs, n_jobs)
-    made_by = head, torch.__version__, torch_geometric.__version__, SOURCES, SOURCE
-    keys = {config: f"{config.model_dump_json()} {made_by}" for config in configs}
-    rows = run_chunks(work, [[config] for config in configs], keys, n_jobs, cache)
+    made_by = head, torch_geometric.__version__, SOURCE
+    rows = run_chunks(work, configs, lambda config: config, made_by, n_jobs, cache)
     settings = pd.DataFrame([(c.dataset, METHODS[head], 2, c.seed) for c in configs], columns=KEY_COLUMNS)
-    return settings.join(pd.DataFrame([rows[config] for config in configs])).astype(EPOCH_TYPES)
+    return settings.join(pd.DataFrame(rows)).astype(EPOCH_TYPES)
 
 
 def train_reference(config: Config, graph: Data, head: bool = False) -> dict[str, float | None]:
     """Train one network from the config's seed and return its numbers, named as in ``Tables.runs``."""
     use_one_thread()
     graph = NormalizeFeatures()(graph) if config.normalize_features else graph
-    x, train, accs = graph.x.to_sparse(), graph.train_mask, []
+    x, train_mask = graph.x.to_sparse(), graph.train_mask
+    best_epoch, best, diverged_epoch = None, None, None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         model = build_reference(config, graph, head)
-        optimizer = _optimizer(model, config)
-        for _ in range(config.epochs):
+        first = {"params": model.convs[0].parameters(), "weight_decay": config.weight_decay}
+        rest = {"params": [p for name, p in model.named_parameters() if not name.startswith("convs.0.")]}
+        decay = config.weight_decay if config.weight_decay_on == "all" else 0.0
+        optimizer = torch.optim.Adam([first, rest], lr=config.lr, weight_decay=decay)
+        for epoch in range(config.epochs):
             model.train()
             optimizer.zero_grad()
             dropped = x.clone()
             F.dropout(dropped.values(), config.input_dropout, inplace=True)
             logits = model(dropped, graph.edge_index)
-            F.cross_entropy(logits[train], graph.y[train]).backward()
+            F.cross_entropy(logits[train_mask], graph.y[train_mask]).backward()
             optimizer.step()
-            accs.append(_evaluate(model, x, graph))
-    diverged = [epoch for epoch, acc in enumerate(accs) if math.isnan(acc["val_acc"])]
-    counted = [epoch for epoch in range(config.epochs) if config.counts(epoch) and epoch not in diverged]
-    best = max(counted, key=lambda epoch: accs[epoch]["val_acc"], default=None)  # of equal ones the earliest
-    run = {"best_epoch": best, "diverged_epoch": diverged[0] if diverged else None}
-    run |= accs[-1 if best is None else best]
-    return run | {f"{name}_last": value for name, value in accs[-1].items()}
+            with torch.no_grad():
+                logits = model.eval()(x, graph.edge_index)
+            correct = (logits.argmax(-1) == graph.y).double()
+            if not logits.isfinite().all():
+                correct.fill_(math.nan)
+            last = {f"{part}_acc": correct[graph[f"{part}_mask"]].mean().item() for part in ("test", "val")}
+            if math.isnan(last["val_acc"]):
+                diverged_epoch = epoch if diverged_epoch is None else diverged_epoch
+            elif config.counts(epoch) and (best is None or last["val_acc"] > best["val_acc"]):
+                best_epoch, best = epoch, last
+    run = {"best_epoch": best_epoch, "diverged_epoch": diverged_epoch} | (best or last)
+    return run | {f"{name}_last": value for name, value in last.items()}
 
 
 def build_reference(config: Config, graph: Data, head: bool = False) -> GCN:
@@ -81,19 +87,3 @@ def build_reference(config: Config, graph: Data, head: bool = False) -> GCN:
         torch.nn.init.kaiming_uniform_(model.lin.weight, nonlinearity="relu")
         torch.nn.init.zeros_(model.lin.bias)
     return model
-
-
-def _optimizer(model: GCN, config: Config) -> torch.optim.Adam:
-    rest = [p for name, p in model.named_parameters() if not name.startswith("convs.0.")]
-    of_rest = config.weight_decay if config.weight_decay_on == "all" else 0.0
-    first_layer = {"params": model.convs[0].parameters(), "weight_decay": config.weight_decay}
-    return torch.optim.Adam([first_layer, {"params": rest, "weight_decay": of_rest}], lr=config.lr)
-
-
-@torch.no_grad()
-def _evaluate(model: GCN, x: Tensor, graph: Data) -> dict[str, float]:
-    logits = model.eval()(x, graph.edge_index)
-    correct = (logits.argmax(-1) == graph.y).double()
-    if not logits.isfinite().all():
-        correct.fill_(math.nan)
-    return {f"{part}_acc": correct[graph[f"{part}_mask"]].mean().item() for part in ("test", "val")}

@@ -1,7 +1,8 @@
 """What every notebook sets up: the data set, its graph, output folders and the settings of its runs."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,6 @@ from torch_geometric.data import Data
 from deadgcn.config import PROJECT, Config
 from deadgcn.data.graphs import load_graph, resolve_dataset
 from deadgcn.experiments.grid import run_grid
-from deadgcn.experiments.parallel import check_runs
 from deadgcn.experiments.tables import Tables
 from deadgcn.gcn.training import use_one_thread
 
@@ -27,31 +27,20 @@ class Study:
     num_classes: int
     majority: float  # accuracy of always answering the largest class of the test nodes
     val_majority: float  # the same for the validation nodes
-    n_jobs: int
-    scheduler: str
-
-    def run(self, configs: Sequence[Config]) -> Tables:
-        """:func:`deadgcn.run_grid` with the study's `n_jobs` and `scheduler`."""
-        return run_grid(configs, self.n_jobs, scheduler=self.scheduler)
+    run: Callable[[Sequence[Config]], Tables]  # `run_grid` with the notebook's n_jobs and scheduler
 
     def __repr__(self) -> str:  # without folders: executed notebooks keep it
         return f"Study of {self.dataset}"
 
     def _repr_markdown_(self) -> str:
         kind = ", a **synthetic** graph" if self.dataset == "SyntheticCora" else ""
-        sizes = (
-            f"{self.graph.num_nodes:,} nodes, {self.graph.num_edges // 2:,} edges, {self.num_classes} classes"
-        )
+        nodes, edges = self.graph.num_nodes, self.graph.num_edges // 2
+        sizes = f"{nodes:,} nodes, {edges:,} edges, {self.num_classes} classes"
         return f"**{self.dataset}**{kind}: {sizes}; majority class {self.majority:.1%} of the test nodes."
 
 
 def open_study(
-    dataset: str,
-    output_dir: str,
-    n_jobs: int = -1,
-    scheduler: str = "",
-    dropout: float = 0.0,
-    **settings: Any,
+    dataset: str, output_dir: str, n_jobs: int = -1, scheduler: str = "", dropout: float = 0, **settings: Any
 ) -> Study:
     """Load a data set and create the folders ``output_dir/{figures,results}/<dataset>`` in the project.
 
@@ -61,12 +50,13 @@ def open_study(
     """
     dataset = resolve_dataset(dataset)
     shared = {"dataset": dataset, "dropout": dropout, "input_dropout": dropout, **settings}
-    check_runs([Config(**shared)], n_jobs)
+    Config(**shared)  # refuses bad settings
     use_one_thread()  # so that what a notebook computes itself is rounded as in training
     graph = load_graph(dataset)
     folders = [PROJECT / output_dir / kind / dataset for kind in ("figures", "results")]
     for folder in folders:
         folder.mkdir(parents=True, exist_ok=True)
-    classes = [graph.y[mask].bincount() for mask in (graph.test_mask, graph.val_mask)]
-    majorities = [counts.max().item() / counts.sum().item() for counts in classes]
-    return Study(dataset, graph, *folders, shared, int(graph.y.max()) + 1, *majorities, n_jobs, scheduler)
+    classes = [graph.y[mask] for mask in (graph.test_mask, graph.val_mask)]
+    majorities = [y.bincount().max().item() / len(y) for y in classes]
+    run = partial(run_grid, n_jobs=n_jobs, scheduler=scheduler)
+    return Study(dataset, graph, *folders, shared, int(graph.y.max()) + 1, *majorities, run)

@@ -83,19 +83,19 @@ class Tables:
             write(Path(folder, f"{prefix}_{name}.csv.gz"), gzip.compress(text.encode(), mtime=0))
 
     def save_checkpoints(self, folder: str | Path) -> list[Path]:
-        """Write each run's best state as a ``.pth`` file, whose name ends with a digest of all settings.
+        """Write each run's best state as a ``.pth`` file and return the paths, in the order of ``runs``.
 
-        Returns the paths in the order of ``runs``. Files hold tensors only, under the parameter names of
-        ``torch_geometric.nn.GCN(..., jk="last")``.
+        Files hold tensors under the parameter names of ``torch_geometric.nn.GCN(..., jk="last")``. A file's
+        name ends with a digest of all settings.
         """
         paths = []
         for config, state in zip(self.configs, self.states, strict=True):
             label = re.sub(r"[^A-Za-z0-9.]+", "-", config.method).strip("-")
             digest = hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:8]
-            name = f"{label}_{config.num_layers}-layers_seed-{config.seed}_{digest}.pth"
+            path = Path(folder, f"{label}_{config.num_layers}-layers_seed-{config.seed}_{digest}.pth")
             torch.save(state, buffer := io.BytesIO())
-            write(Path(folder, name), buffer.getvalue())
-            paths.append(Path(folder, name))
+            write(path, buffer.getvalue())
+            paths.append(path)
         return paths
 
     def network(self, graph: Data, trained: bool = True, **run: Any) -> Network:
@@ -115,13 +115,10 @@ class Tables:
 
 
 def load_checkpoint(path: str | Path) -> dict[str, Tensor]:
-    """Load what :meth:`Tables.save_checkpoints` wrote; ValueError for a damaged file.
-
-    Only tensors are unpickled, after a check of the file's checksums, which ``torch.load`` ignores.
-    """
+    """Load what :meth:`Tables.save_checkpoints` wrote, tensors only; ValueError for a damaged file."""
     content = io.BytesIO(Path(path).read_bytes())
     try:
-        if damaged := zipfile.ZipFile(content).testzip():
+        if damaged := zipfile.ZipFile(content).testzip():  # torch.load ignores the file's checksums
             raise ValueError(f"the checksum of {damaged} does not match")
         content.seek(0)
         return torch.load(content, weights_only=True)

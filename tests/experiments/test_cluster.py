@@ -36,8 +36,8 @@ def cluster():
 
 def run(cluster, work, number=1):
     """Let the cluster work on so many chunks of one config."""
-    chunks = [[config] for config in grid(["ReLU"], seed=range(number), **SMALL)]
-    return parallel.run_chunks(work, chunks, {}, scheduler=cluster.scheduler_address)
+    configs = grid(["ReLU"], seed=range(number), **SMALL)
+    return parallel.run_chunks(work, configs, hash, cache=None, scheduler=cluster.scheduler_address)
 
 
 @pytest.mark.faults

@@ -37,12 +37,7 @@ def test_without_coras_files_auto_is_the_synthetic_twin(folder, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("settings", "name"),
-    [
-        ({"dataset": "Korra"}, "Korra"),
-        ({"n_jobs": 0}, "n_jobs"),
-        ({"learning_rate": 0.1}, "learning_rate"),
-    ],
+    ("settings", "name"), [({"dataset": "Korra"}, "Korra"), ({"learning_rate": 0.1}, "learning_rate")]
 )
 def test_bad_values_are_named_before_folders_are_made(folder, settings, name):
     with pytest.raises(ValueError, match=name):
