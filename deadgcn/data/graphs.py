@@ -1,21 +1,25 @@
-"""Citation graphs with their public split, checked by SHA-256, and a synthetic graph that needs no files."""
+"""Citation graphs with their public split, checked by SHA-256, and a synthetic graph that needs no files.
 
+torch and PyTorch Geometric take seconds to import, so they are imported only where they are used.
+"""
+
+from __future__ import annotations
+
+import shutil
 import sys
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pooch
-import torch
 from requests import RequestException
-from torch import Tensor
-from torch_geometric.data import Data
-from torch_geometric.io import read_planetoid_data
-from torch_geometric.nn.conv.gcn_conv import gcn_norm
-from torch_geometric.utils import coalesce, is_undirected
 
 from deadgcn.config import DATASETS, PROJECT
-from deadgcn.data import RECORD, DataError, DataUnavailableError, check_files, pyg, read_checksums
-from deadgcn.data.synthetic import NUM_NODES, synthetic_cora
+from deadgcn.data import RECORD, DataError, DataUnavailableError, check_files, read_checksums
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch_geometric.data import Data
 
 warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta state", UserWarning)
 pooch.get_logger().setLevel("WARNING")
@@ -32,7 +36,7 @@ def load_graph(name: str, root: str | Path | None = None, *, num_nodes: int | No
     ``x [N, F]`` holds the raw features as dense float32, ``y [N]`` the classes, ``edge_index [2, E]`` both
     directions of each edge, and ``train_mask``, ``val_mask`` and ``test_mask [N]`` the split.
 
-    Raw files are in ``root/name/raw`` (``root``: the project's ``data/``), else in ``shared/data/name/raw``
+    Raw files are in ``root/name/raw`` (``root``: the project's ``data/``), else copied from ``shared/data/``
     beside the project, else downloaded. They are pickles: their SHA-256 is checked before any is opened.
     "SyntheticCora" is generated, with ``num_nodes`` from 200. For other names see :mod:`deadgcn.data.pyg`.
 
@@ -41,9 +45,13 @@ def load_graph(name: str, root: str | Path | None = None, *, num_nodes: int | No
     """
     if num_nodes is not None and name != "SyntheticCora":
         raise ValueError(f"num_nodes={num_nodes} came with {name!r}, but is for 'SyntheticCora' only.")
+    from torch_geometric.io import read_planetoid_data
+
+    from deadgcn.data import pyg, synthetic
+
     folder = _ensure(name, root)
     if name == "SyntheticCora":
-        return synthetic_cora(NUM_NODES if num_nodes is None else num_nodes)
+        return synthetic.synthetic_cora(synthetic.NUM_NODES if num_nodes is None else num_nodes)
     if name in DATASETS:
         return read_planetoid_data(str(folder / "raw"), name)
     return pyg.load(name, folder)
@@ -68,10 +76,10 @@ def _ensure(name: str, root: str | Path | None) -> Path:
     """Obtain the data set's files if they are missing, check them if not, and return their folder."""
     folder = Path(root or PROJECT / "data", name)
     if name not in DATASETS:
+        from deadgcn.data import pyg
+
         pyg.ensure(name, folder)
     elif name != "SyntheticCora":
-        if (SHARED / name).exists() and not any(folder.glob("raw/*")):
-            folder = SHARED / name
         _ensure_planetoid(name, folder / "raw")
     return folder
 
@@ -79,21 +87,23 @@ def _ensure(name: str, root: str | Path | None) -> Path:
 def _ensure_planetoid(name: str, raw: Path) -> None:
     known = read_checksums(raw / RECORD) | SHA256  # PubMed's are recorded by the user
     files = [raw / f"ind.{name.lower()}.{part}" for part in RAW_PARTS]
-    expected = {path: known.get(path.name, f"(none in {raw / RECORD})") for path in files}
+    expected = {path: known.get(path.name, f"(none: record it in {raw / RECORD})") for path in files}
     missing = [path for path in files if not path.exists()]
     # Before any download: damage must be reported even if another file is not available.
     check_files({path: expected[path] for path in files if path not in missing})
     for path in missing:
-        url, http = f"{BASE_URL}/{path.name}", pooch.HTTPDownloader(timeout=10)
+        source, fetch = f"{BASE_URL}/{path.name}", pooch.HTTPDownloader(timeout=10)
+        if (copy := SHARED / name / "raw" / path.name).exists():
+            source, fetch = str(copy), lambda source, target, _: shutil.copyfile(source, target)
         try:  # the file gets its name only if its checksum is right
-            pooch.retrieve(url, expected[path], path.name, raw, downloader=http)
+            pooch.retrieve(source, expected[path], path.name, raw, downloader=fetch)
         except RequestException as error:
             raise DataUnavailableError(
-                f"{path} (SHA-256 {expected[path]}) does not exist, and {url} cannot be downloaded "
+                f"{path} (SHA-256 {expected[path]}) does not exist, and {source} cannot be downloaded "
                 f"({error}); connect to the network, or use 'SyntheticCora'."
             ) from error
         except ValueError as error:  # pooch names both checksums
-            raise DataError(f"{url} was not used: {error} Put a correct copy at {path}.") from error
+            raise DataError(f"{source} was not used: {error} Put a correct copy at {path}.") from error
 
 
 def normalized_adjacency(edge_index: Tensor, num_nodes: int) -> Tensor:
@@ -103,11 +113,17 @@ def normalized_adjacency(edge_index: Tensor, num_nodes: int) -> Tensor:
     :math:`D` holds the row sums of :math:`A + I` (Kipf & Welling 2017, arXiv 1609.02907). The result equals
     its transpose bit for bit. Raises ``ValueError`` if an edge has no reverse or a node is out of range.
 
+    >>> import torch
     >>> normalized_adjacency(torch.tensor([[0, 1], [1, 0]]), 3).to_dense()  # one edge, one isolated node
     tensor([[0.5000, 0.5000, 0.0000],
             [0.5000, 0.5000, 0.0000],
             [0.0000, 0.0000, 1.0000]])
     """
+    import torch
+    from torch_geometric.data import Data
+    from torch_geometric.nn.conv.gcn_conv import gcn_norm
+    from torch_geometric.utils import coalesce, is_undirected
+
     Data(edge_index=edge_index, num_nodes=num_nodes).validate()  # no node is out of range
     edge_index = coalesce(edge_index, num_nodes=num_nodes)
     if not is_undirected(edge_index, num_nodes=num_nodes):

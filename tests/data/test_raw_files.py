@@ -3,6 +3,7 @@
 import hashlib
 import pickle
 import shutil
+import subprocess
 import sys
 import threading
 from functools import partial
@@ -63,19 +64,15 @@ def test_all_files_are_downloaded_once_and_nothing_is_printed(server, root, raw,
     assert resolve_dataset("auto", root / "empty") == "SyntheticCora"
 
 
-def test_own_files_come_first_then_shared_ones_then_downloads(server, tmp_path, root, raw):
-    shared = tmp_path / "shared" / "Cora" / "raw"
-    resolve_dataset("Cora", root)
-    shutil.copytree(server, shared)
-    for folder in (server, shared):
-        (folder / "ind.cora.tx").write_text("altered")
-    resolve_dataset("Cora", root)
-    shutil.rmtree(raw)
-    with pytest.raises(DataError, match=str(shared / "ind.cora.tx")):
-        resolve_dataset("Cora", root)
-    (shared / "ind.cora.tx").write_text("content of ind.cora.tx")
-    resolve_dataset("Cora", root)
-    assert not raw.exists()
+def test_own_files_come_first_then_shared_copies_then_downloads(server, tmp_path, root, raw):
+    expected, shared = contents(server), tmp_path / "shared" / "Cora" / "raw"
+    for folder, names in ((raw, CORA[:3]), (shared, CORA[3:6])):
+        folder.mkdir(parents=True)
+        for name in names:
+            (server / name).rename(folder / name)
+            (server / name).write_text("altered")
+    assert resolve_dataset("Cora", root) == "Cora"
+    assert contents(raw) == expected
 
 
 def test_an_unavailable_file_is_named_with_its_checksum(root):
@@ -84,14 +81,15 @@ def test_an_unavailable_file_is_named_with_its_checksum(root):
 
 
 @pytest.mark.parametrize("name", ["Cora", "auto"])
-@pytest.mark.parametrize("place", ["server", "own"])
+@pytest.mark.parametrize("place", ["server", "shared", "own"])
 @pytest.mark.parametrize("content", [b"", b"Content of ind.cora.tx"])
-def test_a_damaged_file_is_an_error_even_for_auto(name, place, content, server, root, raw):
-    if place == "own":
-        shutil.copytree(server, raw)
+def test_a_damaged_file_is_an_error_even_for_auto(name, place, content, server, tmp_path, root, raw):
+    folder = {"server": server, "shared": tmp_path / "shared" / "Cora" / "raw", "own": raw}[place]
+    if place != "server":
+        shutil.copytree(server, folder)
         shutil.rmtree(server)
-        (raw / "ind.cora.x").unlink()  # cannot be downloaded, yet the damage is reported
-    folder = raw if place == "own" else server
+    if place == "own":
+        (raw / "ind.cora.x").unlink()  # cannot be obtained, yet the damage is reported
     (folder / "ind.cora.tx").write_bytes(content)
     with pytest.raises(DataError) as caught:
         resolve_dataset(name, root)
@@ -122,7 +120,7 @@ def test_an_altered_pickle_is_never_opened(part, files, root, raw, tmp_path):
 
 def test_checksums_that_the_user_recorded_count_where_none_are_known(files, root, raw):
     pubmed = root / "PubMed" / "raw"
-    with pytest.raises(DataUnavailableError, match=r"none in .*SHA256SUMS"):
+    with pytest.raises(DataUnavailableError, match=r"none: record it in .*SHA256SUMS"):
         load_graph("PubMed", root)
     pubmed.mkdir(parents=True, exist_ok=True)
     for part in data.RAW_PARTS:
@@ -152,3 +150,8 @@ def test_command_line(name, part, server, tmp_path, monkeypatch, capsys):
     sys.argv[1] = name
     with pytest.raises(SystemExit, match=f"error: .*{part}"):
         data.main()
+
+
+def test_resolving_imports_no_torch():
+    code = "import sys, deadgcn as dg; dg.resolve_dataset('SyntheticCora'); print('torch' in sys.modules)"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "False\n"
