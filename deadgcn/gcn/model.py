@@ -57,10 +57,8 @@ class GCN(nn.Module):
         if num_layers < 0 or not len(seeds):
             raise ValueError(f"need num_layers >= 0 and a seed, but {num_layers} and {seeds!r} were passed")
         self.num_layers = num_layers
-        # ReLU and LeakyReLU have passes of their own; other activations are applied as functions.
-        slopes = {"relu": 0.0, "leaky_relu": negative_slope}
-        self.slope = slopes.get(act, 1.0) if isinstance(act, str) else 1.0
-        self.own_act = None if isinstance(act, str) and act in slopes else activation_resolver(act)
+        self.slope = {"relu": 0.0, "leaky_relu": negative_slope}.get(act)  # None: another activation
+        self.own_act = activation_resolver(act) if self.slope is None else None
         self.dropout, self.input_dropout = dropout, input_dropout
         self.seeds = tuple(int(seed) for seed in seeds)
         self.generators = [torch.Generator().manual_seed(seed) for seed in self.seeds]
