@@ -55,8 +55,8 @@ def measure(passes: Passes, graph: Data, dead_threshold: float) -> dict:
             columns[name][:, layer] = values
         columns["dead_fraction"][:, layer] = dead_fraction(post, dead_threshold)
         columns["zero_fraction"][:, layer] = zero_fraction(post)
-        for name in ("dead_fraction", "zero_fraction"):  # NaN is not 0, so these would count it as alive
-            columns[name][:, layer].masked_fill_(~columns["norm"][:, layer].isfinite(), torch.nan)
+    for name in ("dead_fraction", "zero_fraction"):  # NaN is not 0, so these would count it as alive
+        columns[name].masked_fill_(~columns["norm"].isfinite(), torch.nan)
     train_nodes = mask_to_index(graph.train_mask)
     _, of_logits = losses_and_gradient(logits[:, train_nodes], graph.y[train_nodes])
     gradients = passes.backward(of_logits, train_nodes)[2:]  # after the head's two, the weights come first
