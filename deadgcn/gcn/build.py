@@ -19,9 +19,8 @@ def build(configs: Sequence[Config], graph: Data) -> GCN:
     """The untrained networks of configs that differ in their seed only."""
     config, num_classes = configs[0], int(graph.y.max()) + 1
     sizes = graph.num_features, config.hidden_channels, num_classes, config.num_layers
-    options = ("act", "negative_slope", "bias", "dropout", "input_dropout")
-    seeds = [config.seed for config in configs]
-    return GCN(*sizes, **{name: getattr(config, name) for name in options}, seeds=seeds)
+    options = config.model_dump(include={"negative_slope", "bias", "dropout", "input_dropout"})
+    return GCN(*sizes, act=config.act, **options, seeds=[config.seed for config in configs])
 
 
 def rebuild(config: Config, state: dict[str, Tensor] | None, graph: Data) -> tuple[GCN, Tensor, Tensor]:

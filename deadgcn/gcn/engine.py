@@ -1,23 +1,38 @@
 """Forward and backward passes of all runs' networks, by hand, in memory that is allocated once.
 
+The same passes by autograd, with a function for each product, make training more than 10 % slower.
+
 Everything is ``[R, N, d]``, contiguous, so that every operation works on one run's block at a time: it fits
 the processor's cache, and a run's bits do not depend on its neighbours. (They can at width 1, where the
 matrix library multiplies one run by another routine than many.)
 """
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from deadgcn.gcn.sparse import SparseFeatures, sparse_product
-
 if TYPE_CHECKING:
     from deadgcn.gcn.model import GCN
 
 SPARSE_BELOW = 0.25  # features with a smaller share of non-zeros are multiplied as a sparse matrix
+
+
+class SparseFeatures(NamedTuple):
+    """Features as CSR matrices, with their transposes: one for all runs, or one per run."""
+
+    matrices: list[Tensor]  # 1 or R times CSR [N, F]
+    transposed: list[Tensor]  # of each of them: CSR [F, N]
+
+    @classmethod
+    def of(cls, csr: Tensor, values: Iterable[Tensor]) -> "SparseFeatures":
+        """One matrix for each of ``values``, which stand at the non-zeros of a CSR tensor ``[N, F]``."""
+        matrices = [_csr(csr.crow_indices(), csr.col_indices(), v, csr.shape) for v in values]
+        columns = [m.to_sparse_csc() for m in matrices]  # the same memory, read as CSR, is the transpose
+        transposed = [_csr(c.ccol_indices(), c.row_indices(), c.values(), c.shape[::-1]) for c in columns]
+        return cls(matrices, transposed)
 
 
 class Passes:
@@ -28,26 +43,27 @@ class Passes:
     """
 
     def __init__(self, model: "GCN", x: Tensor, adj: Tensor) -> None:
-        self.model, self.adj, self.num_nodes = model, adj, len(x)
+        self.model, self.adj, self.num_nodes = model, [adj], len(x)
         dense = x.detach().to_dense()
         if dense.count_nonzero() >= SPARSE_BELOW * dense.numel():
             self._features = dense.expand(len(model.seeds), *x.shape)
         else:
-            self._features = SparseFeatures.from_dense(dense)
+            csr = dense.to_sparse_csr()
+            self._features = SparseFeatures.of(csr, [csr.values()])
         width = model.weights[0].shape[1] if model.num_layers else 0
         # One block, which goes back to the system when it is freed. Two more than the activations are enough
         # for everything between the layers.
         memory = model.head_weight.new_empty(2 + model.num_layers, len(model.seeds), len(x), width)
         self._product, self._down, *self.activations = memory
-        self._pre: list[Tensor] = []  # pre-activations, kept where the activation is a function
         self._inputs: list[Tensor | SparseFeatures] = []  # of each layer and the head
         self._masks: list[Tensor | None] = []  # dropout of each activation
+        self._own: list[tuple[Tensor, Tensor]] = []  # arguments and results of activations left to autograd
 
     @torch.no_grad()
     def forward(self) -> Tensor:
         """Return the logits ``[R, N, C]``, with dropout if the model is in training mode."""
         model, h = self.model, self._first_input()
-        self._inputs, self._masks, self._pre = [h], [], []
+        self._inputs, self._masks, self._own = [h], [], []
         for layer, post in enumerate(self.activations):
             weight, bias = model.convolution(layer)
             _times_transposed(h, weight, self._product)  # h Wᵀ, [R, N, d]
@@ -64,16 +80,26 @@ class Passes:
     def _first_input(self) -> Tensor | SparseFeatures:
         """The features, with dropout; it draws a number for each non-zero only where they are sparse."""
         model, h = self.model, self._features
-        values = h.matrices[0].values().expand(len(model.seeds), -1) if isinstance(h, SparseFeatures) else h
-        mask = model.dropout_mask(values, model.input_dropout)
-        if mask is None:
-            return h
-        return h.times(mask) if isinstance(h, SparseFeatures) else h * mask
+        if isinstance(h, Tensor):
+            mask = model.dropout_mask(h, model.input_dropout)
+            return h if mask is None else h * mask
+        (csr,) = h.matrices
+        mask = model.dropout_mask(csr.values().expand(len(model.seeds), -1), model.input_dropout)
+        return h if mask is None else SparseFeatures.of(csr, csr.values() * mask)
 
     def _activate_(self, pre: Tensor) -> None:
-        if self.model.own_act:
-            self._pre.append(pre.clone())
-            pre.copy_(_own_activations(pre, self.model.own_act))
+        act = self.model.own_act
+        if act:
+            with torch.enable_grad():
+                leaf = pre.clone().requires_grad_()
+                # Run by run, because it may look at all nodes; on copies, because it may overwrite them.
+                post = torch.stack([act(z.clone()) for z in leaf.unbind()])
+            if (post.shape, post.dtype) != (pre.shape, pre.dtype):
+                expected, found = (f"{list(t.shape[1:])} of {t.dtype}" for t in (pre, post))
+                name = getattr(act, "__name__", repr(act))
+                raise ValueError(f"act must return {expected} here, but {name} returned {found}")
+            self._own.append((leaf, post))
+            pre.copy_(post)
         elif self.model.slope:
             F.leaky_relu_(pre, self.model.slope)
         else:
@@ -112,7 +138,8 @@ class Passes:
         """Turn the gradient ``[R, N, d]`` of an activation into that of its pre-activation, in place."""
         post, slope = self.activations[layer], self.model.slope
         if self.model.own_act:
-            grad.copy_(_own_gradient(self._pre[layer], self.model.own_act, grad))
+            pre, own = self._own[layer]
+            grad.copy_(torch.autograd.grad(own, pre, grad, retain_graph=True)[0])
         elif slope:
             torch.ops.aten.leaky_relu_backward.grad_input(grad, post, slope, True, grad_input=grad)
         else:
@@ -135,8 +162,7 @@ class Network(torch.autograd.Function):
     def backward(ctx, grad: Tensor, *of_activations: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradients of forward's arguments."""
         nodes = torch.arange(grad.shape[1], device=grad.device)
-        gradients = ctx.passes.backward(grad, nodes, of_activations)
-        return None, None, None, *gradients
+        return None, None, None, *ctx.passes.backward(grad, nodes, of_activations)
 
 
 def _times_transposed(h: Tensor | SparseFeatures, weight: Tensor, out: Tensor | None = None) -> Tensor:
@@ -151,21 +177,25 @@ def _weight_gradient(grad: Tensor, h: Tensor | SparseFeatures) -> Tensor:
     return sparse_product(h.transposed, grad).mT if isinstance(h, SparseFeatures) else torch.bmm(grad.mT, h)
 
 
-def _own_activations(pre: Tensor, act: Callable[[Tensor], Tensor]) -> Tensor:
-    """Apply a function to each run's pre-activations ``[R, N, d]``, with a check of what it returns."""
-    before, name = pre._version, getattr(act, "__name__", repr(act))
-    posts = [act(z) for z in pre.unbind()]
-    if pre._version != before:
-        raise ValueError(f"act must leave its argument as it is, but {name} overwrites it")
-    for post in posts:
-        if not torch.is_tensor(post) or (post.shape, post.dtype) != (pre.shape[1:], pre.dtype):
-            expected, found = (f"{list(t.shape)} of {t.dtype}" for t in (pre[0], torch.as_tensor(post)))
-            raise ValueError(f"act must return {expected} here, but {name} returned {found}")
-    return torch.stack(posts)
+def sparse_product(matrices: Sequence[Tensor], h: Tensor, out: Tensor | None = None) -> Tensor:
+    """Return CSR matrices ``[n, m]``, one for all runs or one per run, times every run's ``h``.
+
+    The result is ``[R, n, d]``, in ``out`` if that is given, and ``h`` is ``[R, m, d]``. With 32-bit indices
+    the matrix library takes the matrices as they are; others it copies at each product.
+
+    Runs are multiplied one after another. One product of width R * d would be faster on some machines, but
+    its bits may depend on R.
+    """
+    if out is None:
+        out = h.new_empty(h.shape[0], matrices[0].shape[0], h.shape[2])  # [R, n, d]
+    if h.is_cuda and len(matrices) == 1:  # a kernel for each run would cost more than one wide product
+        wide = matrices[0] @ h.transpose(0, 1).reshape(h.shape[1], -1)  # [n, R * d]
+        return out.copy_(wide.view(-1, h.shape[0], h.shape[2]).transpose(0, 1))
+    own = matrices if len(matrices) > 1 else [matrices[0]] * len(h)
+    for one, source, target in zip(own, h, out, strict=True):
+        torch.addmm(target, one, source, beta=0, out=target)  # beta=0: no zero-filling
+    return out
 
 
-def _own_gradient(pre: Tensor, act: Callable[[Tensor], Tensor], grad: Tensor) -> Tensor:
-    """Multiply a gradient ``[R, N, d]`` of the activations by their derivative at ``pre``, by autograd."""
-    with torch.enable_grad():
-        leaf = pre.requires_grad_()
-        return torch.autograd.grad(_own_activations(leaf, act), leaf, grad)[0]
+def _csr(starts: Tensor, columns: Tensor, values: Tensor, shape: Sequence[int]) -> Tensor:
+    return torch.sparse_csr_tensor(starts.int(), columns.int(), values, tuple(shape), check_invariants=False)

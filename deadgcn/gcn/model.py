@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.nn.resolver import activation_resolver
 
-from deadgcn.gcn.engine import Network, Passes
+from deadgcn.gcn.engine import Network
 
 
 class GCN(nn.Module):
@@ -24,7 +24,7 @@ class GCN(nn.Module):
     Args:
         in_channels, hidden_channels, out_channels, num_layers: F, d, C and L.
         act: a name that PyTorch Geometric resolves, such as ``"relu"`` or ``"elu"``, or a differentiable
-            function of one run's pre-activations ``[N, d]`` that leaves its argument as it is.
+            function of one run's pre-activations ``[N, d]``.
         negative_slope: of ``"leaky_relu"``.
         bias: whether the convolutions have one (the head always has).
         dropout, input_dropout: on each activation and on the features, while training; drawn from each run's
@@ -57,23 +57,19 @@ class GCN(nn.Module):
         if num_layers < 0 or not len(seeds):
             raise ValueError(f"need num_layers >= 0 and a seed, but {num_layers} and {seeds!r} were passed")
         self.num_layers = num_layers
-        # ReLU and LeakyReLU have passes of their own; other activations are applied as functions.
-        slopes = {"relu": 0.0, "leaky_relu": negative_slope}
-        self.slope = slopes.get(act, 1.0) if isinstance(act, str) else 1.0
-        self.own_act = None if isinstance(act, str) and act in slopes else activation_resolver(act)
+        self.slope = {"relu": 0.0, "leaky_relu": negative_slope}.get(act)  # None: another activation
+        self.own_act = activation_resolver(act) if self.slope is None else None
         self.dropout, self.input_dropout = dropout, input_dropout
         self.seeds = tuple(int(seed) for seed in seeds)
         self.generators = [torch.Generator().manual_seed(seed) for seed in self.seeds]
         widths = [in_channels] + [hidden_channels] * num_layers
         pairs = list(zip(widths[1:], widths, strict=False))  # (d_out, d_in) of each convolution
-        self.weights = nn.ParameterList([self._glorot(*pair) for pair in pairs])  # L times [R, d_out, d_in]
+        weights = [self._uniform(*pair, math.sqrt(6 / sum(pair))) for pair in pairs]  # Glorot
+        self.weights = nn.ParameterList(weights)  # L times [R, d_out, d_in]
         self.biases = nn.ParameterList([torch.zeros(len(seeds), d) for d, _ in pairs] if bias else [])
         bound = math.sqrt(6 / widths[-1])
         self.head_weight = nn.Parameter(self._uniform(out_channels, widths[-1], bound))  # [R, C, d]
         self.head_bias = nn.Parameter(torch.zeros(len(seeds), out_channels))  # [R, C]
-
-    def _glorot(self, d_out: int, d_in: int) -> Tensor:
-        return self._uniform(d_out, d_in, math.sqrt(6 / (d_in + d_out)))
 
     def _uniform(self, d_out: int, d_in: int, bound: float) -> Tensor:
         draws = [torch.empty(d_out, d_in).uniform_(-bound, bound, generator=g) for g in self.generators]
@@ -93,11 +89,8 @@ class GCN(nn.Module):
             raise ValueError(
                 f"x must be [N, F] and adj [N, N], but {list(x.shape)} and {list(adj.shape)} were passed"
             )
-        if torch.is_grad_enabled():
-            logits, *activations = Network.apply(self, x, adj, *self.parameters())
-            return logits, activations
-        passes = Passes(self, x, adj)
-        return passes.forward(), passes.activations
+        logits, *activations = Network.apply(self, x, adj, *self.parameters())
+        return logits, activations
 
     def convolution(self, layer: int) -> tuple[Tensor, Tensor | None]:
         """Weights ``[R, d_out, d_in]`` and biases ``[R, d_out]`` (or None) of one hidden layer."""

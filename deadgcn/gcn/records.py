@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torch_geometric.data import Data
+from torch_geometric.utils import mask_to_index
 
 from deadgcn.gcn.engine import Passes
 from deadgcn.gcn.model import GCN
@@ -16,11 +17,6 @@ LAYER_COLUMNS = (
     *("stable_rank", "effective_rank", "rank_one_distance"),
     *("dead_fraction", "zero_fraction", "gradient_norm"),
 )
-
-
-def node_numbers(mask: Tensor) -> Tensor:
-    """Numbers of the nodes where a mask ``[N]`` is True."""
-    return mask.nonzero().flatten()
 
 
 def losses_and_gradient(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -59,16 +55,16 @@ def measure(passes: Passes, graph: Data, dead_threshold: float) -> dict:
             columns[name][:, layer] = values
         columns["dead_fraction"][:, layer] = dead_fraction(post, dead_threshold)
         columns["zero_fraction"][:, layer] = zero_fraction(post)
-        for name in ("dead_fraction", "zero_fraction"):  # NaN is not 0, so these would count it as alive
-            columns[name][:, layer].masked_fill_(~columns["norm"][:, layer].isfinite(), torch.nan)
-    train_nodes = node_numbers(graph.train_mask)
+    for name in ("dead_fraction", "zero_fraction"):  # NaN is not 0, so these would count it as alive
+        columns[name].masked_fill_(~columns["norm"].isfinite(), torch.nan)
+    train_nodes = mask_to_index(graph.train_mask)
     _, of_logits = losses_and_gradient(logits[:, train_nodes], graph.y[train_nodes])
     gradients = passes.backward(of_logits, train_nodes)[2:]  # after the head's two, the weights come first
     for layer in range(depth):
         columns["gradient_norm"][:, layer] = frobenius_norm(gradients[layer])
     return {
-        "test_acc": accuracy(logits, graph.y, node_numbers(graph.test_mask)),
-        "val_acc": accuracy(logits, graph.y, node_numbers(graph.val_mask)),
+        "test_acc": accuracy(logits, graph.y, mask_to_index(graph.test_mask)),
+        "val_acc": accuracy(logits, graph.y, mask_to_index(graph.val_mask)),
         "layers": {name: values.cpu().numpy() for name, values in columns.items()},
     }
 

@@ -12,27 +12,76 @@ Graphs are undirected: ``edge_index [2, E]`` holds both directions of each edge;
 the diagonal of its row sums.
 """
 
+from functools import cached_property
+
 import torch
+from scipy.sparse.csgraph import connected_components
 from torch import Tensor
+from torch_geometric.utils import coalesce, is_undirected, remove_self_loops, to_scipy_sparse_matrix
 
-from deadgcn.gcn.structure import Structure
+
+class _Embeddings:
+    """Rescaled embeddings of a graph's nodes, and what several measures need of them, each computed once."""
+
+    @classmethod
+    def of(cls, x: "Tensor | _Embeddings", edge_index: Tensor | None = None) -> "_Embeddings":
+        return x if isinstance(x, cls) else cls(x, edge_index)
+
+    def __init__(self, x: Tensor, edge_index: Tensor | None = None) -> None:
+        x = x.detach()
+        largest = torch.maximum(x.amax((-2, -1)), -x.amin((-2, -1))).double()  # far cheaper than |x|
+        # Contiguous, because the order in which a strided view is summed depends on its neighbours in memory.
+        x = x.to(torch.float64, memory_format=torch.contiguous_format, copy=True)  # [..., N, d]
+        self.scale = torch.where(largest > 0, largest / largest.frexp().mantissa, 1.0)  # a power of two
+        self.x = x.div_(self.scale[..., None, None])  # largest entry in [0.5, 1)
+        if edge_index is not None:
+            self.edge_index = _checked(edge_index, x.shape[-2])  # [2, E]
+            self.degree = (self.edge_index[0].bincount(minlength=x.shape[-2]) + 1).double()  # [N]
+
+    @cached_property
+    def norm(self) -> Tensor:
+        return _norm(self.x)
+
+    @cached_property
+    def to_mean(self) -> Tensor:
+        return _norm(self.x - self.x.mean(-2, keepdim=True))
+
+    @cached_property
+    def laplacian_form(self) -> Tensor:
+        return _squared_differences(self.x / self.degree.sqrt()[:, None], self.edge_index) / 2
+
+    @cached_property
+    def singular_values(self) -> Tensor:
+        """``[..., min(N, d)]``, the largest first; zeros for a matrix that is not finite."""
+        finite = self.x.isfinite().all((-2, -1))[..., None, None]
+        return torch.linalg.svdvals(torch.where(finite, self.x, 0.0))
 
 
-def dirichlet_energy(x: Tensor, edge_index: Tensor, root: bool = True) -> Tensor:
+def _checked(edge_index: Tensor, num_nodes: int) -> Tensor:
+    """Return each edge once in each direction, without self-loops; ValueError if it is directed."""
+    if edge_index.numel() and not 0 <= int(edge_index.min()) <= int(edge_index.max()) < num_nodes:
+        span = f"{int(edge_index.min())} to {int(edge_index.max())}"
+        raise ValueError(f"edge_index must name rows of x, 0 to {num_nodes - 1}, but it spans {span}")
+    edge_index = coalesce(remove_self_loops(edge_index)[0])
+    if not is_undirected(edge_index, num_nodes=num_nodes):
+        raise ValueError("edge_index must hold both directions of every edge; to_undirected adds them")
+    return edge_index
+
+
+def dirichlet_energy(x: Tensor | _Embeddings, edge_index: Tensor) -> Tensor:
     r"""How much neighbours differ, :math:`\sqrt{\frac1N \sum_i \sum_{j \in N(i)} \lVert x_i - x_j \rVert^2}`.
 
     The paper's measure (the form of Rusch et al. 2023, arXiv 2303.10993). The sum runs over directed edges:
-    an undirected one counts twice. ``root=False`` leaves the root out.
+    an undirected one counts twice.
 
     >>> dirichlet_energy(torch.tensor([[0.0], [2.0]]), torch.tensor([[0, 1], [1, 0]]))
     tensor(2., dtype=torch.float64)
     """
-    x, scale = _rescaled(x)
-    energy = _squared_differences(x, edge_index) / x.shape[-2]
-    return energy.sqrt() * scale if root else energy * scale * scale
+    h = _Embeddings.of(x)
+    return (_squared_differences(h.x, edge_index) / h.x.shape[-2]).sqrt() * h.scale
 
 
-def distance_to_mean(x: Tensor) -> Tensor:
+def distance_to_mean(x: Tensor | _Embeddings) -> Tensor:
     r"""Distance to mean (DTM), :math:`\lVert X - \mathbf{1}\,\mathrm{mean}(X) \rVert_F` (Wu et al. 2023).
 
     The paper's other measure (arXiv 2305.16102). Zero when all nodes have the same embedding. In the limit of
@@ -41,94 +90,116 @@ def distance_to_mean(x: Tensor) -> Tensor:
     >>> distance_to_mean(torch.tensor([[3.0], [1.0]]))
     tensor(1.4142, dtype=torch.float64)
     """
-    x, scale = _rescaled(x)
-    return _norm(x - x.mean(-2, keepdim=True)) * scale
+    h = _Embeddings.of(x)
+    return h.to_mean * h.scale
 
 
-def frobenius_norm(x: Tensor) -> Tensor:
+def frobenius_norm(x: Tensor | _Embeddings) -> Tensor:
     r"""Size of the embeddings, :math:`\lVert X \rVert_F`."""
-    x, scale = _rescaled(x)
-    return _norm(x) * scale
+    h = _Embeddings.of(x)
+    return h.norm * h.scale
 
 
-def normalized_dirichlet_energy(x: Tensor, edge_index: Tensor) -> Tensor:
+def normalized_dirichlet_energy(x: Tensor | _Embeddings, edge_index: Tensor) -> Tensor:
     r"""Dirichlet energy with the normalised Laplacian (Cai & Wang 2020, arXiv 2006.13318), no root.
 
     .. math:: \mathrm{tr}(X^\top \tilde L X) = \frac12 \sum_{(i, j) \in E}
               \left\lVert \frac{x_i}{\sqrt{\tilde d_i}} - \frac{x_j}{\sqrt{\tilde d_j}} \right\rVert^2,
               \quad \tilde L = I - \tilde D^{-1/2} \tilde A \tilde D^{-1/2}
     """
-    x, scale = _rescaled(x)
-    return _laplacian_form(x, Structure.of(edge_index, x.shape[-2])) * scale * scale
+    h = _Embeddings.of(x, edge_index)
+    return h.laplacian_form * h.scale * h.scale
 
 
-def rayleigh_quotient(x: Tensor, edge_index: Tensor) -> Tensor:
+def rayleigh_quotient(x: Tensor | _Embeddings, edge_index: Tensor) -> Tensor:
     r""":func:`normalized_dirichlet_energy` over :math:`\lVert X \rVert_F^2`, in [0, 2]; 0 is the limit."""
-    x, _ = _rescaled(x)
-    return _laplacian_form(x, Structure.of(edge_index, x.shape[-2])) / _norm(x).square()
+    h = _Embeddings.of(x, edge_index)
+    return h.laplacian_form / h.norm.square()
 
 
-def distance_to_limit(x: Tensor, edge_index: Tensor) -> Tensor:
+def distance_to_limit(x: Tensor | _Embeddings, edge_index: Tensor) -> Tensor:
     r"""Distance to a GCN's limit, :math:`\lVert X - P X \rVert_F / \lVert X \rVert_F`, in [0, 1].
 
     :math:`P` projects on the span of :math:`\tilde D^{1/2} \mathbf{1}_C` over the connected components
     :math:`C`, to which repeated propagation converges (Oono & Suzuki 2020, arXiv 1905.10947, who do not
     divide by the norm).
     """
-    x, _ = _rescaled(x)
-    return _outside_limit(x, Structure.of(edge_index, x.shape[-2])) / _norm(x)
+    h = _Embeddings.of(x, edge_index)
+    links = to_scipy_sparse_matrix(h.edge_index.cpu(), num_nodes=len(h.degree))
+    count, component = connected_components(links)
+    component = torch.from_numpy(component).to(h.edge_index)  # [N]
+    root = h.degree.sqrt()[:, None]  # [N, 1]
+    sums = h.x.new_zeros(*h.x.shape[:-2], count, h.x.shape[-1])  # [..., C, d]
+    sums.index_add_(-2, component, h.x * root)
+    mass = h.degree.new_zeros(count).index_add_(0, component, h.degree)  # [C]
+    coefficients = sums / mass[:, None]
+    return _norm(h.x - root * coefficients.index_select(-2, component)) / h.norm
 
 
-def relative_distance_to_mean(x: Tensor) -> Tensor:
+def relative_distance_to_mean(x: Tensor | _Embeddings) -> Tensor:
     r""":func:`distance_to_mean` over :math:`\lVert X \rVert_F`, in [0, 1]; 0 where all nodes are alike."""
-    x, _ = _rescaled(x)
-    return _norm(x - x.mean(-2, keepdim=True)) / _norm(x)
+    h = _Embeddings.of(x)
+    return h.to_mean / h.norm
 
 
-def mean_average_distance(x: Tensor, edge_index: Tensor) -> Tensor:
+def mean_average_distance(x: Tensor | _Embeddings, edge_index: Tensor) -> Tensor:
     r"""Mean average distance (MAD): cosine distance to neighbours, in [0, 2].
 
     The mean over nodes i of the mean over neighbours j of :math:`1 - \cos(x_i, x_j)` (Chen et al. 2020, arXiv
     1909.03211, who leave pairs of distance 0 out of the means; here they count). Pairs with a zero row are
     left out, because it has no direction; NaN where no pair is left.
     """
-    x, _ = _rescaled(x)
-    return _mean_average_distance(x, Structure.of(edge_index, x.shape[-2]))
+    h = _Embeddings.of(x, edge_index)
+    shape = h.x.shape
+    # First by the largest, or a small row's squares would vanish.
+    unit = h.x / h.x.abs().amax(-1, keepdim=True)
+    unit /= torch.linalg.vector_norm(unit, dim=-1, keepdim=True)
+    known = ~unit.isnan().any(-1)  # [..., N]
+    means = []
+    for one, rows in zip(unit.reshape(-1, *shape[-2:]), known.reshape(-1, shape[-2]), strict=True):
+        source, target = h.edge_index[:, rows[h.edge_index].all(0)]
+        # 1 - cos is half the squared distance of unit vectors, without the loss of digits near 0.
+        apart = one[source].sub_(one[target]).square_().sum(1) / 2  # [E]
+        sums = one.new_zeros(shape[-2]).index_add_(0, source, apart)
+        counts = source.bincount(minlength=shape[-2])
+        means.append((sums / counts)[counts > 0].mean())
+    return torch.stack(means).view(shape[:-2]).where(h.x.isfinite().all((-2, -1)), torch.nan)
 
 
-def stable_rank(x: Tensor) -> Tensor:
+def stable_rank(x: Tensor | _Embeddings) -> Tensor:
     r"""Stable rank :math:`\lVert X \rVert_F^2 / \sigma_1^2`, from 1 (Zhang et al. 2025, arXiv 2502.04591)."""
-    return _ranks(_rescaled(x)[0])[0]
+    squares = _Embeddings.of(x).singular_values.square()
+    return squares.sum(-1) / squares[..., 0]
 
 
-def effective_rank(x: Tensor) -> Tensor:
+def effective_rank(x: Tensor | _Embeddings) -> Tensor:
     r"""Effective rank :math:`\exp(-\sum_k p_k \ln p_k)` of the shares of singular values (Roy & Vetterli)."""
-    return _ranks(_rescaled(x)[0])[1]
+    values = _Embeddings.of(x).singular_values
+    shares = values / values.sum(-1, keepdim=True)
+    return torch.special.entr(shares).sum(-1).exp()
 
 
-def rank_one_distance(x: Tensor) -> Tensor:
+def rank_one_distance(x: Tensor | _Embeddings) -> Tensor:
     r"""Distance to the nearest matrix of rank one over the norm (Roth & Liebig 2023, arXiv 2308.16800)."""
-    return _ranks(_rescaled(x)[0])[2]
+    squares = _Embeddings.of(x).singular_values.square()
+    return (squares[..., 1:].sum(-1) / squares.sum(-1)).sqrt()
 
 
-def all_measures(x: Tensor, edge_index: Tensor) -> dict[str, Tensor]:
+def all_measures(x: Tensor | _Embeddings, edge_index: Tensor) -> dict[str, Tensor]:
     """Every measure above, each ``[...]``, under its name in the tables of layers."""
-    x, scale = _rescaled(x)
-    graph, size = Structure.of(edge_index, x.shape[-2]), _norm(x)
-    stable, effective, rank_one = _ranks(x)
-    laplacian, to_mean = _laplacian_form(x, graph), _norm(x - x.mean(-2, keepdim=True))
+    h = _Embeddings.of(x, edge_index)
     return {
-        "dirichlet_energy": (_squared_differences(x, edge_index) / x.shape[-2]).sqrt() * scale,
-        "distance_to_mean": to_mean * scale,
-        "norm": size * scale,
-        "normalized_dirichlet_energy": laplacian * scale * scale,
-        "rayleigh_quotient": laplacian / size.square(),
-        "distance_to_limit": _outside_limit(x, graph) / size,
-        "relative_distance_to_mean": to_mean / size,
-        "mean_average_distance": _mean_average_distance(x, graph),
-        "stable_rank": stable,
-        "effective_rank": effective,
-        "rank_one_distance": rank_one,
+        "dirichlet_energy": dirichlet_energy(h, edge_index),
+        "distance_to_mean": distance_to_mean(h),
+        "norm": frobenius_norm(h),
+        "normalized_dirichlet_energy": normalized_dirichlet_energy(h, edge_index),
+        "rayleigh_quotient": rayleigh_quotient(h, edge_index),
+        "distance_to_limit": distance_to_limit(h, edge_index),
+        "relative_distance_to_mean": relative_distance_to_mean(h),
+        "mean_average_distance": mean_average_distance(h, edge_index),
+        "stable_rank": stable_rank(h),
+        "effective_rank": effective_rank(h),
+        "rank_one_distance": rank_one_distance(h),
     }
 
 
@@ -141,54 +212,5 @@ def _squared_differences(x: Tensor, edge_index: Tensor) -> Tensor:
     return torch.stack(sums).view(x.shape[:-2])
 
 
-def _laplacian_form(x: Tensor, graph: Structure) -> Tensor:
-    return _squared_differences(x / graph.degree.sqrt()[:, None], graph.edge_index) / 2
-
-
-def _outside_limit(x: Tensor, graph: Structure) -> Tensor:
-    root = graph.degree.sqrt()[:, None]  # [N, 1]
-    components = int(graph.component.max()) + 1
-    sums = x.new_zeros(*x.shape[:-2], components, x.shape[-1])  # [..., C, d]
-    sums.index_add_(-2, graph.component, x * root)
-    mass = graph.degree.new_zeros(components).index_add_(0, graph.component, graph.degree)  # [C]
-    coefficients = sums / mass[:, None]
-    return _norm(x - root * coefficients.index_select(-2, graph.component))
-
-
-def _mean_average_distance(x: Tensor, graph: Structure) -> Tensor:
-    unit = x / x.abs().amax(-1, keepdim=True)  # first by the largest, or a small row's squares would vanish
-    unit /= torch.linalg.vector_norm(unit, dim=-1, keepdim=True)
-    known = ~unit.isnan().any(-1)  # [..., N]
-    means = []
-    for one, rows in zip(unit.reshape(-1, *x.shape[-2:]), known.reshape(-1, x.shape[-2]), strict=True):
-        edges = graph.edge_index[:, rows[graph.edge_index].all(0)]
-        # 1 - cos is half the squared distance of unit vectors, without the loss of digits near 0.
-        apart = one[edges[0]].sub_(one[edges[1]]).square_().sum(1) / 2  # [E]
-        sums = x.new_zeros(x.shape[-2]).index_add_(0, edges[0], apart)
-        counts = edges[0].bincount(minlength=x.shape[-2])
-        means.append((sums / counts)[counts > 0].mean())
-    return torch.stack(means).view(x.shape[:-2]).where(x.isfinite().all((-2, -1)), torch.nan)
-
-
-def _ranks(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Stable rank, effective rank and rank-one distance."""
-    finite = x.isfinite().all((-2, -1))[..., None, None]
-    values = torch.linalg.svdvals(torch.where(finite, x, 0.0))  # [..., min(N, d)], largest first
-    squares, shares = values.square(), values / values.sum(-1, keepdim=True)
-    effective = torch.special.entr(shares).sum(-1).exp()
-    total = squares.sum(-1)
-    return total / squares[..., 0], effective, (squares[..., 1:].sum(-1) / total).sqrt()
-
-
 def _norm(x: Tensor) -> Tensor:
     return torch.linalg.vector_norm(x, dim=(-2, -1))
-
-
-def _rescaled(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return float64 ``x / scale``, largest entry in [0.5, 1), and ``scale`` ``[...]``, a power of two."""
-    x = x.detach()
-    largest = torch.maximum(x.amax((-2, -1)), -x.amin((-2, -1))).double()  # far cheaper than |x|
-    # Contiguous, because the order in which a strided view is summed depends on its neighbours in memory.
-    x = x.to(torch.float64, memory_format=torch.contiguous_format, copy=True)
-    scale = torch.where(largest > 0, largest / largest.frexp().mantissa, 1.0)
-    return x.div_(scale[..., None, None]), scale

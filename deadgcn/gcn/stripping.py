@@ -56,11 +56,11 @@ def stripping_mask(
     if weight.is_cuda:  # picking rows would make the processor wait for the GPU to count them
         return _most_negative(weight, amount, among, rounding) & dead[..., None]
     mask = torch.zeros_like(weight, dtype=torch.bool)
-    if dead.any():  # only the dead neurons' weights are sorted
-        mask[dead] = _most_negative(weight[dead], amount, among, rounding)
+    mask[dead] = _most_negative(weight[dead], amount, among, rounding)
     return mask
 
 
+@torch.no_grad()
 def strip_dead_neurons_(
     model: GCN, dead: Sequence[Tensor], replacement: Literal["zero", "normal", "he"] = "zero", **options: Any
 ) -> Tensor:
@@ -79,21 +79,16 @@ def strip_dead_neurons_(
     if len(dead) != model.num_layers:
         raise ValueError(f"dead must hold {model.num_layers} layers' masks, but {len(dead)} were passed")
     changed = torch.zeros(len(model.seeds), dtype=torch.int64, device=model.head_weight.device)
-    with torch.no_grad():
-        for layers in (slice(1), slice(1, None)):  # the first layer is as wide as the features, others alike
-            if not dead[layers]:
-                continue
-            neurons = torch.stack(list(dead[layers]))  # [layers, R, d_out]
-            if not neurons.is_cuda and not neurons.any():
-                continue
-            weights = torch.stack(list(model.weights[layers]))
-            mask = stripping_mask(weights, neurons, **options)  # [layers, R, d_out, d_in]
-            for weight, chosen in zip(model.weights[layers], mask, strict=True):
-                if replacement == "zero":
-                    weight.masked_fill_(chosen, 0.0)
-                else:
-                    _replace_randomly_(weight, chosen, replacement, model.generators)
-            changed += (mask & (weights != 0) if replacement == "zero" else mask).sum((0, 2, 3))
+    for weight, neurons in zip(model.weights, dead, strict=True):  # [R, d_out, d_in], [R, d_out]
+        if not neurons.is_cuda and not neurons.any():
+            continue
+        chosen = stripping_mask(weight, neurons, **options)
+        if replacement == "zero":
+            changed += (chosen & (weight != 0)).sum((1, 2))
+            weight.masked_fill_(chosen, 0.0)
+        else:
+            changed += chosen.sum((1, 2))
+            _replace_randomly_(weight, chosen, replacement, model.generators)
     return changed
 
 

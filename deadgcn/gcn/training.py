@@ -5,19 +5,20 @@ neurons of every layer; the best state is remembered (ties: earliest); dead neur
 dropout, that evaluation is also the next epoch's training forward unless something was stripped.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torch_geometric.data import Data
+from torch_geometric.utils import mask_to_index
 
 from deadgcn.config import Config
 from deadgcn.gcn.build import build, on_device, prepared
 from deadgcn.gcn.engine import Passes
 from deadgcn.gcn.model import GCN
 from deadgcn.gcn.neurons import dead_mask
-from deadgcn.gcn.records import accuracy, losses_and_gradient, measure, node_numbers, result
+from deadgcn.gcn.records import accuracy, losses_and_gradient, measure, result
 from deadgcn.gcn.stripping import strip_dead_neurons_
 
 # A vector register's worth: every run's parameters then meet the optimiser at the same alignment, so its
@@ -55,11 +56,11 @@ def train(configs: Sequence[Config], graph: Data | None = None, device: str = "a
     model = build(configs, graph).to(device)
     values = _flatten_(model)  # [R, P]
     passes = Passes(model, graph.x, adj)
-    init = measure(passes, graph, config.dead_threshold)
+    stages = {"init": measure(passes, graph, config.dead_threshold)}
     history, best, *epochs = _loop(passes, values, graph, config)
-    last = measure(passes, graph, config.dead_threshold)
+    stages["last"] = measure(passes, graph, config.dead_threshold)
     values.copy_(best)
-    stages = {"init": init, "best": measure(passes, graph, config.dead_threshold), "last": last}
+    stages["best"] = measure(passes, graph, config.dead_threshold)
     return [result(run, model, history, stages, *epochs) for run in range(len(configs))]
 
 
@@ -90,7 +91,7 @@ def _shared_settings(configs: Sequence[Config]) -> Config:
 
 
 def _flatten_(model: GCN) -> Tensor:
-    """Move all parameters into one tensor ``[R, P]``, of which they become views, and return it.
+    """Return one tensor ``[R, P]`` of which all parameters are views, as their gradients are of its gradient.
 
     The optimiser then takes one step for everything, and keeping the best state is one operation.
     """
@@ -98,16 +99,13 @@ def _flatten_(model: GCN) -> Tensor:
     flat = torch.cat([p.detach().flatten(1) for p in parameters], dim=1)
     flat = F.pad(flat, (0, -flat.shape[1] % ALIGNMENT))
     flat.grad = torch.zeros_like(flat)
-    for parameter, view in zip(parameters, _views(flat, parameters), strict=True):
-        parameter.data = view
+    start = 0
+    for parameter in parameters:
+        place = slice(start, start + parameter[0].numel())
+        parameter.data = flat[:, place].view(parameter.shape)
+        parameter.grad = flat.grad[:, place].view(parameter.shape)
+        start = place.stop
     return flat
-
-
-def _views(flat: Tensor, parameters: Sequence[Tensor]) -> list[Tensor]:
-    """Views of ``flat [R, P]`` in the shapes of the parameters, each ``[R, ...]``."""
-    sizes = [p[0].numel() for p in parameters]
-    parts = flat[:, : sum(sizes)].split(sizes, dim=1)
-    return [part.unflatten(1, p.shape[1:]) for part, p in zip(parts, parameters, strict=True)]
 
 
 def _loop(
@@ -118,15 +116,20 @@ def _loop(
     Returns histories ``[epochs, R]``, the best parameters ``[R, P]``, their epochs ``[R]``, and the epochs
     ``[R]`` in which runs diverged; -1 means never.
     """
-    train_nodes, val_nodes = node_numbers(graph.train_mask), node_numbers(graph.val_mask)
-    step_, best, history, logits = _stepper(passes, values, config), _Best(values), [], None
-    diverged_epoch = torch.full_like(best.epoch, -1)
+    train_nodes, val_nodes = mask_to_index(graph.train_mask), mask_to_index(graph.val_mask)
+    decay = config.weight_decay if config.weight_decay_on == "all" else 0.0
+    optimizer = torch.optim.Adam([values], lr=config.lr, weight_decay=decay, fused=True)
+    best = torch.full_like(values, torch.nan)  # a run that diverges at once has no best model
+    best_acc = values.new_full((len(values),), -1.0)  # [R]
+    best_epoch = torch.full_like(best_acc, -1, dtype=torch.int64)  # [R]
+    diverged_epoch, history, logits = best_epoch.clone(), [], None
     for epoch in range(config.epochs):
         if logits is None:
             passes.model.train()
             logits = passes.forward()
         losses, of_logits = losses_and_gradient(logits[:, train_nodes], graph.y[train_nodes])
-        step_(of_logits, train_nodes)  # of_logits: [R, n, C]
+        _set_gradients_(passes, of_logits, train_nodes, config)  # of_logits: [R, n, C]
+        optimizer.step()
 
         passes.model.eval()
         logits = passes.forward()
@@ -139,15 +142,15 @@ def _loop(
         acc = acc.masked_fill(gone, torch.nan)
 
         dead = [dead_mask(post, config.dead_threshold) for post in passes.activations]  # L times [R, d]
-        stripped = torch.zeros_like(best.epoch)  # [R]
+        stripped = torch.zeros_like(best_epoch)  # [R]
         if config.counts(epoch):
-            improved = best.improve_(epoch, acc)
-            if config.best_kept == "before strip":
-                best.keep_(values, improved)
+            improved = acc > best_acc  # of equal epochs the earliest is best
+            best_acc = acc.where(improved, best_acc)
+            best_epoch = best_epoch.masked_fill(improved, epoch)
+            kept = values.clone() if config.best_kept == "before strip" else values
             if config.strip:
                 stripped = _strip_(passes, dead, val_nodes, config)
-            if config.best_kept == "after strip":
-                best.keep_(values, improved)
+            torch.where(improved[:, None], kept, best, out=best)
         # Asking a GPU whether anything was stripped would make the processor wait for it.
         changed = config.strip and (stripped.is_cuda or bool(stripped.any()))
         if changed or config.dropout or config.input_dropout:
@@ -155,52 +158,19 @@ def _loop(
         history.append((losses, acc, _mean_over_layers(dead, acc), stripped))
     names = ("train_loss", "val_acc", "dead_fraction", "num_stripped")
     columns = [torch.stack(column) for column in zip(*history, strict=True)]  # each [epochs, R]
-    return dict(zip(names, columns, strict=True)), best.values, best.epoch, diverged_epoch
+    return dict(zip(names, columns, strict=True)), best, best_epoch, diverged_epoch
 
 
-class _Best:
-    """The parameters ``[R, P]`` of each run's best epoch on validation; of equal ones the earliest."""
-
-    def __init__(self, values: Tensor) -> None:
-        self.values = torch.full_like(values, torch.nan)  # a run that diverges at once has no best model
-        self.acc = values.new_full((len(values),), -1.0)  # [R]
-        self.epoch = torch.full_like(self.acc, -1, dtype=torch.int64)  # [R]; -1 means never
-
-    def improve_(self, epoch: int, acc: Tensor) -> Tensor:
-        """Note accuracies ``[R]`` that are better than before; True where they are."""
-        improved = acc > self.acc
-        self.acc = acc.where(improved, self.acc)
-        self.epoch = self.epoch.masked_fill(improved, epoch)
-        return improved
-
-    def keep_(self, values: Tensor, improved: Tensor) -> None:
-        """Copy the parameters of the runs that improved."""
-        torch.where(improved[:, None], values, self.values, out=self.values)
-
-
-def _stepper(passes: Passes, values: Tensor, config: Config) -> Callable[[Tensor, Tensor], None]:
-    """Return a function that takes one step of Adam, given the gradient of some nodes' logits."""
-    gradients = _views(values.grad, list(passes.model.parameters()))
-    first_only = config.weight_decay_on == "first"
-    decayed = _first_layer(passes.model) if first_only else []
-    decay = 0.0 if first_only else config.weight_decay
-    optimizer = torch.optim.Adam([values], lr=config.lr, weight_decay=decay, fused=True)
-
-    def step_(of_logits: Tensor, nodes: Tensor) -> None:
-        for view, gradient in zip(gradients, passes.backward(of_logits, nodes), strict=True):
-            view.copy_(gradient)
-        for place, parameter in decayed:
-            gradients[place].add_(parameter, alpha=config.weight_decay)
-        optimizer.step()
-
-    return step_
-
-
-def _first_layer(model: GCN) -> list[tuple[int, Tensor]]:
-    """The first layer's weight and bias, and their places in ``model.parameters()``."""
-    weight, bias = model.convolution(0) if model.num_layers else (model.head_weight, model.head_bias)
-    places = enumerate(model.parameters())
-    return [(place, p) for place, p in places if p is weight or p is bias]
+def _set_gradients_(passes: Passes, of_logits: Tensor, nodes: Tensor, config: Config) -> None:
+    """Set the parameters' gradients, given that of some nodes' logits."""
+    model = passes.model
+    for parameter, gradient in zip(model.parameters(), passes.backward(of_logits, nodes), strict=True):
+        parameter.grad.copy_(gradient)
+    if config.weight_decay_on == "first":
+        first_layer = model.convolution(0) if model.num_layers else (model.head_weight, model.head_bias)
+        for parameter in first_layer:
+            if parameter is not None:
+                parameter.grad.add_(parameter, alpha=config.weight_decay)
 
 
 def _mean_over_layers(dead: list[Tensor], acc: Tensor) -> Tensor:

@@ -59,10 +59,6 @@ def test_numbers_worked_by_hand(name):
     assert literal_measures(X, PATH)[name] == pytest.approx(BY_HAND[name], rel=1e-14)  # the oracle too
 
 
-def test_dirichlet_energy_without_the_root():
-    assert dirichlet_energy(X, PATH, root=False).item() == 59 / 2
-
-
 @quietly
 @given(drawn=embeddings())
 def test_agrees_with_the_formulas_on_any_graph(drawn):
@@ -159,3 +155,16 @@ def test_without_edges_every_node_is_at_its_limit():
     assert [measured[name].item() for name in names] == [0, 0, 0]
     assert measured["distance_to_limit"].item() == pytest.approx(0, abs=1e-15)
     assert measured["mean_average_distance"].isnan()
+
+
+OF_GRAPHS = ["normalized_dirichlet_energy", "rayleigh_quotient", "distance_to_limit", "mean_average_distance"]
+
+
+@pytest.mark.parametrize("name", ["all_measures", *OF_GRAPHS])
+def test_edges_that_make_no_undirected_graph_are_refused_by_every_measure(name):
+    measure = getattr(smoothing, name)
+    with pytest.raises(ValueError, match=r"edge_index .*both directions"):
+        measure(X, PATH[:, :3])
+    for nodes in (PATH + 2, PATH - 1):
+        with pytest.raises(ValueError, match=r"edge_index .*0 to 3"):
+            measure(X, nodes)

@@ -168,10 +168,16 @@ def test_a_run_does_not_depend_on_its_neighbours_bit_for_bit(settings, twin):
 
 
 ELU, LEAKY = torch.nn.functional.elu, lambda z: torch.where(z > 0, z, 0.8 * z)
-NAMED = [(ELU, "elu"), (torch.tanh, "tanh"), (torch.relu, "relu"), (LEAKY, "leaky_relu")]
+NAMED = {
+    "elu": (ELU, "elu"),
+    "tanh": (torch.tanh, "tanh"),
+    "relu": (torch.relu, "relu"),
+    "relu in place": (torch.relu_, "relu"),
+    "leaky": (LEAKY, "leaky_relu"),
+}
 
 
-@pytest.mark.parametrize(("function", "name"), NAMED, ids=[name for _, name in NAMED])
+@pytest.mark.parametrize(("function", "name"), NAMED.values(), ids=NAMED)
 def test_an_activation_trains_alike_by_name_and_as_a_function(function, name, twin):
     acts = (function, name, "softplus")
     by_function, by_name, other = (train([Config(act=act, **SMALL)], twin)[0] for act in acts)
