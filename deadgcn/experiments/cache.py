@@ -1,37 +1,45 @@
-"""A cache of finished runs on disk: one file per run, with a checksum, written atomically."""
+"""A cache of finished runs on disk: one file per run, with a checksum, written atomically.
+
+A file holds a SHA-256 (of the key and all that follows), a line of JSON (the numbers, and the names of the
+arrays in their order), and the arrays in the safetensors format. Reading it cannot run code.
+"""
 
 import hashlib
-import io
+import json
 import os
 import secrets
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
+from safetensors import numpy as safetensors
 
 
-def load(folder: Path, key: str) -> dict | None:
+def load(folder: Path, key: str) -> dict[str, dict] | None:
     """Return what was stored under this key, or None; a damaged entry is reported on stderr."""
     path = _path(folder, key)
     if not path.is_file():
         return None
     content = path.read_bytes()
     checksum, saved = content[:32], content[32:]
-    if checksum == hashlib.sha256(saved).digest():
-        entry = torch.load(io.BytesIO(saved), weights_only=True)
-        if entry["key"] == key:
-            return entry["value"]
-    print(f"{path} is damaged; this run is trained again", file=sys.stderr)  # or is the entry of another run
-    return None
+    if checksum != _checksum(key, saved):
+        print(f"{path} is damaged; this run is trained again", file=sys.stderr)  # or it is another run's
+        return None
+    header, _, saved = saved.partition(b"\n")
+    numbers, names = json.loads(header)
+    result, arrays = {"run": numbers}, safetensors.load(saved)
+    for part, name in names:
+        result.setdefault(part, {})[name] = arrays[f"{part}/{name}"]
+    return result
 
 
-def store(folder: Path, key: str, value: dict) -> None:
-    """Store nested dictionaries of numbers, tensors and arrays; arrays come back as tensors."""
-    torch.save({"key": key, "value": _to_tensors(value)}, buffer := io.BytesIO())
-    content = buffer.getvalue()
-    write(_path(folder, key), hashlib.sha256(content).digest() + content)
+def store(folder: Path, key: str, result: Mapping[str, Mapping]) -> None:
+    """Store the numbers in ``result["run"]``, and its other dictionaries, of arrays or tensors, as arrays."""
+    names = [(part, name) for part in result if part != "run" for name in result[part]]
+    arrays = {f"{part}/{name}": np.ascontiguousarray(result[part][name]) for part, name in names}
+    saved = json.dumps([result["run"], names]).encode() + b"\n" + safetensors.save(arrays)
+    write(_path(folder, key), _checksum(key, saved) + saved)
 
 
 def write(path: Path, content: bytes) -> None:
@@ -45,13 +53,10 @@ def write(path: Path, content: bytes) -> None:
         part.unlink(missing_ok=True)
 
 
+def _checksum(key: str, saved: bytes) -> bytes:
+    return hashlib.sha256(key.encode() + b"\n" + saved).digest()
+
+
 def _path(folder: Path, key: str) -> Path:
     name = hashlib.sha256(key.encode()).hexdigest()
     return folder / "runs" / name[:2] / f"{name}.run"
-
-
-def _to_tensors(value: Any) -> Any:
-    """Turn arrays in nested dictionaries into tensors, which are loaded without running code."""
-    if isinstance(value, dict):
-        return {name: _to_tensors(part) for name, part in value.items()}
-    return torch.from_numpy(value) if isinstance(value, np.ndarray) else value

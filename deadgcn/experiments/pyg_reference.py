@@ -36,12 +36,12 @@ def run_reference(
     """
 
     def work(chunk: Sequence[Config]) -> list[dict]:
-        return [train_reference(config, load_graph(config.dataset), head) for config in chunk]
+        return [{"run": train_reference(c, load_graph(c.dataset), head)} for c in chunk]
 
     made_by = head, torch_geometric.__version__, SOURCE
-    rows = run_chunks(work, configs, lambda config: config, made_by, n_jobs, cache)
+    results = run_chunks(work, configs, lambda config: config, made_by, n_jobs, cache)
     settings = pd.DataFrame([(c.dataset, METHODS[head], 2, c.seed) for c in configs], columns=KEY_COLUMNS)
-    return settings.join(pd.DataFrame(rows)).astype(EPOCH_TYPES)
+    return settings.join(pd.DataFrame([result["run"] for result in results])).astype(EPOCH_TYPES)
 
 
 def train_reference(config: Config, graph: Data, head: bool = False) -> dict[str, float | None]:

@@ -61,15 +61,14 @@ class Tables:
             runs.append(key | result["run"])
             epochs.append(pd.DataFrame({**key, "epoch": range(config.epochs), **result["epochs"]}))
             for stage in ("init", "best", "last"):
-                measures = {name: values for (s, name), values in result["layers"].items() if s == stage}
                 numbers = range(1, config.num_layers + 1)
-                layers.append(pd.DataFrame({**key, "stage": stage, "layer": numbers, **measures}))
+                layers.append(pd.DataFrame({**key, "stage": stage, "layer": numbers, **result[stage]}))
         return cls(
             pd.DataFrame(runs).astype(EPOCH_TYPES),
             pd.concat(epochs, ignore_index=True),
             pd.concat(layers, ignore_index=True),
             list(configs),
-            [result["best_state"] for result in results],
+            [{n: torch.as_tensor(p) for n, p in result["best_state"].items()} for result in results],
         )
 
     def save(self, folder: str | Path, prefix: str) -> None:

@@ -87,6 +87,6 @@ def result(
     return {
         "run": numbers,
         "epochs": {name: column[:, run].cpu().numpy() for name, column in history.items()},
-        "layers": {(s, name): v[run] for s, stage in stages.items() for name, v in stage["layers"].items()},
+        **{name: {n: v[run] for n, v in stage["layers"].items()} for name, stage in stages.items()},
         "best_state": {name: value.cpu() for name, value in model.run_state_dict(run).items()},
     }

@@ -36,9 +36,9 @@ def train(configs: Sequence[Config], graph: Data | None = None, device: str = "a
         device: ``"cpu"``, ``"cuda"`` or ``"auto"`` (CUDA where there is one).
 
     Returns:
-        For each run a dictionary: ``run`` (numbers), ``epochs`` (name -> array over epochs), ``layers``
-        (``(stage, name)`` -> array over the L layers, for the stages ``init``, ``best`` and ``last``) and
-        ``best_state`` (:meth:`GCN.run_state_dict` of the model that was best on validation).
+        For each run a dictionary: ``run`` (numbers), ``epochs`` (name -> array over epochs), ``init``,
+        ``best`` and ``last`` (name -> array over the L layers) and ``best_state``
+        (:meth:`GCN.run_state_dict` of the model that was best on validation).
 
         ``last`` is the model after the last strip; ``best`` the one before its epoch's strip, unless
         ``best_kept`` says otherwise. ``train_loss`` is that of the weights an epoch began with; ``val_acc``

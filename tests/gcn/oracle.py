@@ -99,7 +99,7 @@ def same_result(one, other):
     return all(
         one[part].keys() == other[part].keys()
         and all(_equal(value, other[part][name]) for name, value in one[part].items())
-        for part in ("run", "epochs", "layers", "best_state")
+        for part in ("run", "epochs", "init", "best", "last", "best_state")
     )
 
 

@@ -32,7 +32,7 @@ def test_a_rebuilt_run_has_its_recorded_accuracy(settings, twin):
     for name, mask in (("val_acc", twin.val_mask), ("test_acc", twin.test_mask)):
         assert correct[mask].mean().item() == pytest.approx(result["run"][name], abs=1e-6)
     for layer, post in enumerate(activations):
-        size = result["layers"]["best", "norm"][layer]
+        size = result["best"]["norm"][layer]
         assert post.double().norm().item() == pytest.approx(size, rel=1e-5)
 
 

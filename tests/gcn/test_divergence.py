@@ -58,8 +58,9 @@ def test_numbers_are_missing_from_that_epoch_on_and_none_before(twin, monkeypatc
     assert run["val_acc"] == pytest.approx(sound["epochs"]["val_acc"][best], abs=1e-6)
     assert np.isfinite([run["test_acc"], run["dead_fraction"]]).all()
     assert np.isnan([value for name, value in run.items() if name.endswith("_last")]).all()
-    for (stage, _), values in found["layers"].items():
-        assert np.isnan(values).all() if stage == "last" else np.isfinite(values).all()
+    for stage in ("init", "best", "last"):
+        for values in found[stage].values():
+            assert np.isnan(values).all() if stage == "last" else np.isfinite(values).all()
 
 
 def test_a_run_without_any_counted_epoch_has_no_best_model(twin, monkeypatch):

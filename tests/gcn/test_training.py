@@ -1,7 +1,6 @@
 """The training loop against the protocol step by step, and what must not change a run's numbers."""
 
 import copy
-import itertools
 import warnings
 
 import numpy as np
@@ -112,7 +111,7 @@ def test_agrees_with_the_protocol_step_by_step(settings, twin):
         np.testing.assert_allclose(result["epochs"][name], values, rtol=2e-4, atol=1e-6)
     for name, value in states["best"].items():
         torch.testing.assert_close(result["best_state"][name], value, rtol=1e-3, atol=1e-5)
-    assert set(result["layers"]) == set(itertools.product(states, LAYER_COLUMNS))
+    assert all(set(result[stage]) == set(LAYER_COLUMNS) for stage in states)
     for stage, state in states.items():
         model.load_state_dict(state)
         check_stage(config, result, stage, model, graph, *inputs)
@@ -120,10 +119,7 @@ def test_agrees_with_the_protocol_step_by_step(settings, twin):
 
 def check_stage(config, result, stage, model, graph, *inputs):
     """Accuracy, and the measures of every layer, of PyTorch Geometric's own network."""
-    suffix, layers = (
-        "_last" if stage == "last" else "",
-        {n: result["layers"][stage, n] for n in LAYER_COLUMNS},
-    )
+    suffix, layers = "_last" if stage == "last" else "", result[stage]
     model.act.posts.clear()
     norms = gradient_norms(model, graph, *inputs)
     for layer, (post, norm) in enumerate(zip(model.act.posts, norms, strict=True)):
@@ -190,9 +186,8 @@ def test_an_activation_trains_alike_by_name_and_as_a_function(function, name, tw
 
 def test_arms_of_one_seed_start_alike_and_pruning_revives(twin):
     relu, pruned = (train([Config(epochs=20, strip=strip)], twin)[0] for strip in (False, True))
-    for (stage, name), values in relu["layers"].items():
-        if stage == "init":
-            assert np.array_equal(values, pruned["layers"][stage, name])
+    for name, values in relu["init"].items():
+        assert np.array_equal(values, pruned["init"][name])
     assert relu["epochs"]["num_stripped"].sum() == 0 < pruned["epochs"]["num_stripped"].sum()
     assert pruned["run"]["dead_fraction_last"] < relu["run"]["dead_fraction_last"]
 
