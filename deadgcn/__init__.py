@@ -22,9 +22,8 @@ _NAMES = {
         normalized_dirichlet_energy rayleigh_quotient distance_to_limit relative_distance_to_mean
         stable_rank effective_rank rank_one_distance""",
     "gcn.training": "train",
-    "experiments.grid": "METHODS grid run_grid",
+    "experiments.grid": "METHODS grid run_grid open_study",
     "experiments.tables": "Tables load_checkpoint",
-    "experiments.study": "open_study",
     "experiments.pyg_reference": "run_reference",
     "stats.estimates": """summarize paired_difference probability_of_improvement share_above
         rank_correlation interval""",

@@ -17,7 +17,7 @@ from torch_geometric.data import Data
 
 from deadgcn.config import Config
 from deadgcn.experiments.cache import write
-from deadgcn.gcn.build import rebuild
+from deadgcn.gcn.build import as_seen, build
 from deadgcn.gcn.model import GCN
 from deadgcn.gcn.training import use_one_thread
 
@@ -107,10 +107,14 @@ class Tables:
             raise ValueError(f"run must identify one run, but {run} fits {sum(fits)} of {len(fits)}")
         place = fits.index(True)
         use_one_thread()  # as in training: sums are rounded alike, and what is exactly 0 there is 0 here
-        model, x, adj = rebuild(self.configs[place], self.states[place] if trained else None, graph)
+        config = self.configs[place]
+        graph, adj = as_seen(graph, config.normalize_features, config.adjacency)
+        model = build([config], graph).eval()
+        if trained:
+            model.load_run_state_dict(0, self.states[place])
         with torch.no_grad():
-            logits, activations = model(x, adj)
-        return Network(model, x, adj, logits[0], [post[0] for post in activations])
+            logits, activations = model(graph.x, adj)
+        return Network(model, graph.x, adj, logits[0], [post[0] for post in activations])
 
 
 def load_checkpoint(path: str | Path) -> dict[str, Tensor]:

@@ -23,18 +23,6 @@ def build(configs: Sequence[Config], graph: Data) -> GCN:
     return GCN(*sizes, act=config.act, **options, seeds=[config.seed for config in configs])
 
 
-def rebuild(config: Config, state: dict[str, Tensor] | None, graph: Data) -> tuple[GCN, Tensor, Tensor]:
-    """Return one run's network with its features ``[N, F]`` and adjacency ``[N, N]``.
-
-    The network holds ``state`` (from :func:`deadgcn.train`), or its first weights if that is None.
-    """
-    graph, adj = as_seen(graph, config.normalize_features, config.adjacency)
-    model = build([config], graph).eval()
-    if state is not None:
-        model.load_run_state_dict(0, state)
-    return model, graph.x, adj
-
-
 def as_seen(graph: Data, normalize_features: bool, adjacency: str) -> tuple[Data, Tensor]:
     """The graph and the normalised adjacency that networks of these settings see."""
     if normalize_features:

@@ -1,8 +1,7 @@
 import pytest
 
-from deadgcn.experiments import study as module
-from deadgcn.experiments.grid import grid
-from deadgcn.experiments.study import open_study
+from deadgcn.experiments import grid as module
+from deadgcn.experiments.grid import grid, open_study
 
 
 @pytest.fixture

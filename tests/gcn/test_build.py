@@ -5,7 +5,8 @@ import torch
 from torch_geometric.transforms import NormalizeFeatures
 
 from deadgcn.config import Config
-from deadgcn.gcn.build import as_seen, build, on_device, rebuild
+from deadgcn.experiments.tables import Tables
+from deadgcn.gcn.build import as_seen, build, on_device
 from deadgcn.gcn.training import train
 
 SMALL = {"num_layers": 3, "hidden_channels": 8, "epochs": 8}
@@ -26,12 +27,11 @@ SMALL = {"num_layers": 3, "hidden_channels": 8, "epochs": 8}
 def test_a_rebuilt_run_has_its_recorded_accuracy(settings, twin):
     config = Config(seed=4, **(SMALL | settings))
     (result,) = train([config], twin)
-    model, x, adj = rebuild(config, result["best_state"], twin)
-    logits, activations = model(x, adj)
-    correct = (logits[0].argmax(1) == twin.y).double()
+    network = Tables.from_results([config], [result]).network(twin)
+    correct = (network.logits.argmax(1) == twin.y).double()
     for name, mask in (("val_acc", twin.val_mask), ("test_acc", twin.test_mask)):
         assert correct[mask].mean().item() == pytest.approx(result["run"][name], abs=1e-6)
-    for layer, post in enumerate(activations):
+    for layer, post in enumerate(network.activations):
         size = result["best"]["norm"][layer]
         assert post.double().norm().item() == pytest.approx(size, rel=1e-5)
 
