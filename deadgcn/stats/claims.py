@@ -31,18 +31,6 @@ MEASURES = {
     "size divided out": ("rayleigh_quotient", "distance_to_limit"),
 }
 CELL = ["claim", "reading", "cell", "quantity", "scale", "claimed"]
-STATEMENTS = {
-    "C1": "Pruning lowers the dead fraction at every depth",
-    "C2": "Pruning lowers the zero fraction at every depth",
-    "C3": "Pruning beats ReLU in accuracy in deep networks",
-    "C4": "Pruning beats LeakyReLU in accuracy at the largest depth",
-    "C5": "LeakyReLU is the most accurate arm up to 25 layers",
-    "C6": "Pruning lowers the spread of accuracy around the turning point",
-    "C7": "Very deep trained networks: pruning is consistently more dissimilar than ReLU",
-    "C8": "Very deep untrained networks: LeakyReLU smooths less than ReLU",
-    "C9": "Very deep trained networks become more dissimilar again towards the last layers",
-    "C10": "Dying neurons and over-smoothing are directly linked",
-}
 
 
 def core_comparisons(runs: pd.DataFrame) -> pd.DataFrame:
@@ -139,7 +127,7 @@ def judge(comparisons: pd.DataFrame) -> pd.DataFrame:
 
 
 def verdict(cells: pd.DataFrame) -> pd.DataFrame:
-    """One row per claim: statement, status, its readings' statuses, numbers of cells, and the decisive cell.
+    """One row per claim: status, its readings' statuses, numbers of cells, and the decisive cell.
 
     The decisive cell is most clearly against a claim that is not replicated, and least clearly for any other.
     """
@@ -153,7 +141,7 @@ def verdict(cells: pd.DataFrame) -> pd.DataFrame:
             unclear = -group[["p_holm", "p_equivalent"]].min(axis=1).where(against)
         elif status == "undecided":
             unclear = unclear.mask(group["answer"] == "for")
-        row = {"claim": claim, "statement": STATEMENTS[claim], "status": status}
+        row = {"claim": claim, "status": status}
         row["readings"] = "; ".join(f"{name}: {answer}" for name, answer in readings.items())
         row |= {answer: (group["answer"] == answer).sum() for answer in ("for", "open", "against")}
         rows.append(row | group.loc[unclear.idxmax(), shown].add_prefix("decisive_").to_dict())
