@@ -120,20 +120,31 @@ def normalized_adjacency(edge_index: Tensor, num_nodes: int) -> Tensor:
             [0.0000, 0.0000, 1.0000]])
     """
     import torch
-    from torch_geometric.data import Data
     from torch_geometric.nn.conv.gcn_conv import gcn_norm
-    from torch_geometric.utils import coalesce, is_undirected
+    from torch_geometric.utils import coalesce
 
-    Data(edge_index=edge_index, num_nodes=num_nodes).validate()  # no node is out of range
-    edge_index = coalesce(edge_index, num_nodes=num_nodes)
-    if not is_undirected(edge_index, num_nodes=num_nodes):
-        raise ValueError("edge_index must hold both directions of every edge; PyG's to_undirected adds them.")
-    edge_index, weight = gcn_norm(edge_index, None, num_nodes)
+    edge_index, weight = gcn_norm(undirected(edge_index, num_nodes), None, num_nodes)
     (row, col), weight = coalesce(edge_index, weight, num_nodes)  # gcn_norm puts the self-loops last
     starts = torch.bincount(row + 1, minlength=num_nodes + 1).cumsum(0)  # [N + 1]
     # With 64-bit indices, MKL would convert them to 32 bits in every product.
     starts, col = starts.int(), col.int()
     return torch.sparse_csr_tensor(starts, col, weight, (num_nodes, num_nodes), check_invariants=False)
+
+
+def undirected(edge_index: Tensor, num_nodes: int) -> Tensor:
+    """Each edge once in each direction, ``[2, E]``, sorted.
+
+    Raises ``ValueError`` if an edge has no reverse, or a node is not in 0, ..., ``num_nodes - 1``.
+    """
+    from torch_geometric.utils import coalesce, is_undirected
+
+    if edge_index.numel() and not 0 <= int(edge_index.min()) <= int(edge_index.max()) < num_nodes:
+        span = f"{int(edge_index.min())} to {int(edge_index.max())}"
+        raise ValueError(f"edge_index must name nodes 0 to {num_nodes - 1}, but it spans {span}")
+    edge_index = coalesce(edge_index, num_nodes=num_nodes)
+    if not is_undirected(edge_index, num_nodes=num_nodes):
+        raise ValueError("edge_index must hold both directions of every edge; PyG's to_undirected adds them")
+    return edge_index
 
 
 def main() -> None:

@@ -82,13 +82,10 @@ class GCN(nn.Module):
         symmetric (:func:`deadgcn.normalized_adjacency`). Raises ``ValueError`` for shapes that do not fit.
         """
         if x.requires_grad:
-            raise ValueError(
-                "gradients of x are not computed; load a run's state into torch_geometric.nn.GCN"
-            )
+            raise ValueError("x must not require a gradient; PyG's GCN with a run's state computes it")
         if x.dim() != 2 or tuple(adj.shape) != (len(x), len(x)):
-            raise ValueError(
-                f"x must be [N, F] and adj [N, N], but {list(x.shape)} and {list(adj.shape)} were passed"
-            )
+            shapes = f"{list(x.shape)} and {list(adj.shape)}"
+            raise ValueError(f"x must be [N, F] and adj [N, N], but {shapes} were passed")
         logits, *activations = Network.apply(self, x, adj, *self.parameters())
         return logits, activations
 

@@ -17,7 +17,9 @@ from functools import cached_property
 import torch
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
-from torch_geometric.utils import coalesce, is_undirected, remove_self_loops, to_scipy_sparse_matrix
+from torch_geometric.utils import remove_self_loops, to_scipy_sparse_matrix
+
+from deadgcn.data.graphs import undirected
 
 
 class _Embeddings:
@@ -35,7 +37,7 @@ class _Embeddings:
         self.scale = torch.where(largest > 0, largest / largest.frexp().mantissa, 1.0)  # a power of two
         self.x = x.div_(self.scale[..., None, None])  # largest entry in [0.5, 1)
         if edge_index is not None:
-            self.edge_index = _checked(edge_index, x.shape[-2])  # [2, E]
+            self.edge_index = undirected(remove_self_loops(edge_index)[0], x.shape[-2])  # [2, E]
             self.degree = (self.edge_index[0].bincount(minlength=x.shape[-2]) + 1).double()  # [N]
 
     @cached_property
@@ -55,17 +57,6 @@ class _Embeddings:
         """``[..., min(N, d)]``, the largest first; zeros for a matrix that is not finite."""
         finite = self.x.isfinite().all((-2, -1))[..., None, None]
         return torch.linalg.svdvals(torch.where(finite, self.x, 0.0))
-
-
-def _checked(edge_index: Tensor, num_nodes: int) -> Tensor:
-    """Return each edge once in each direction, without self-loops; ValueError if it is directed."""
-    if edge_index.numel() and not 0 <= int(edge_index.min()) <= int(edge_index.max()) < num_nodes:
-        span = f"{int(edge_index.min())} to {int(edge_index.max())}"
-        raise ValueError(f"edge_index must name rows of x, 0 to {num_nodes - 1}, but it spans {span}")
-    edge_index = coalesce(remove_self_loops(edge_index)[0])
-    if not is_undirected(edge_index, num_nodes=num_nodes):
-        raise ValueError("edge_index must hold both directions of every edge; to_undirected adds them")
-    return edge_index
 
 
 def dirichlet_energy(x: Tensor | _Embeddings, edge_index: Tensor) -> Tensor:

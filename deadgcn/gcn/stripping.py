@@ -49,10 +49,8 @@ def stripping_mask(
     if not 0 < amount <= 1:
         raise ValueError(f"amount must be in (0, 1], but {amount!r} was passed")
     if dead.shape != weight.shape[:-1] or dead.dtype != torch.bool:
-        raise ValueError(
-            f"dead must be boolean of shape {tuple(weight.shape[:-1])}, but {dead.dtype} of shape "
-            f"{tuple(dead.shape)} was passed"
-        )
+        found = f"{dead.dtype} {list(dead.shape)}"
+        raise ValueError(f"dead must be boolean {list(weight.shape[:-1])}, but {found} was passed")
     if weight.is_cuda:  # picking rows would make the processor wait for the GPU to count them
         return _most_negative(weight, amount, among, rounding) & dead[..., None]
     mask = torch.zeros_like(weight, dtype=torch.bool)

@@ -1,4 +1,4 @@
-"""Curves over depth, layer and epoch, drawn by seaborn with the 95 % intervals of :mod:`deadgcn.stats`."""
+"""Curves over depth and layer, drawn by seaborn with the 95 % intervals of :mod:`deadgcn.stats`."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,7 +8,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib import pyplot as plt
 
-from deadgcn.plots.style import axis_label, depth_colors, method_styles
+from deadgcn.plots.style import axis_label, method_styles
 from deadgcn.stats.estimates import check_rows
 from deadgcn.stats.inference import interval
 
@@ -57,19 +57,6 @@ def plot_vs_layer(layers: pd.DataFrame, y: str, *, ax: plt.Axes | None = None, l
         if (layers[y] > 0).any():
             ax.set_yscale("log", nonpositive="mask")
     return _finish(ax, "layer", axis_label(y))
-
-
-def plot_training_curves(
-    epochs: pd.DataFrame, y: str, *, method: str, ax: plt.Axes | None = None, majority: float | None = None
-) -> plt.Axes:
-    """Draw `y` against the epoch for one `method`, a colour per depth: the mean with its 95 % interval."""
-    if method not in (legal := epochs["method"].unique().tolist()):
-        raise ValueError(f"method must be one of {legal}, but {method!r} was passed")
-    epochs = epochs[epochs["method"] == method]
-    check_rows(epochs, [y], ["num_layers", "epoch", "seed"])
-    ax, palette = ax or plt.subplots()[1], depth_colors(epochs["num_layers"].unique())
-    sns.lineplot(epochs, x="epoch", y=y, hue="num_layers", palette=palette, errorbar=_interval, ax=ax)
-    return _finish(ax, "epoch", axis_label(y), majority)
 
 
 def _look(table: pd.DataFrame, values: list[str], x: str) -> dict[str, Any]:

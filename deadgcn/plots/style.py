@@ -74,7 +74,8 @@ def share_legend(fig: plt.Figure, side: Literal["below", "right"] = "below") -> 
             legend.remove()
             if not fig.legends:
                 texts = [text.get_text() for text in legend.get_texts()]
-                fig.legend(legend.legend_handles, texts, title=legend.get_title().get_text(), **places[side])
+                title = axis_label(legend.get_title().get_text())
+                fig.legend(legend.legend_handles, texts, title=title, **places[side])
         ax.xaxis.label.set_visible(ax.xaxis.get_tick_params()["labelbottom"])
         ax.yaxis.label.set_visible(ax.yaxis.get_tick_params()["labelleft"])
 

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
 from deadgcn.stats.inference import LOCATION, finite, holm, interval, mean_tests
@@ -107,20 +106,6 @@ def share_above(table: pd.DataFrame, value: str, threshold: float, by: Columns =
     check_rows(table, [value], [*_as_list(by), "seed"])
     above = (table[value] > threshold).where(np.isfinite(table[value]))
     return _per_group(table.assign(above=above), by, lambda group: _share("share", group["above"]))
-
-
-def rank_correlation(x: Sequence[float], y: Sequence[float]) -> dict[str, float]:
-    """Spearman's correlation of two samples ``[n]``: n, correlation, and its 95 % interval low, high.
-
-    The interval is Fisher's z with the variance of Bonett and Wright (2000), for n > 3. Pairs with a missing
-    value are left out.
-    """
-    pairs = pd.DataFrame({"x": np.asarray(x, float), "y": np.asarray(y, float)}).dropna()
-    n, rho = len(pairs), pairs.corr("spearman").loc["x", "y"]
-    half = stats.norm.ppf(0.975) * np.sqrt((1 + rho**2 / 2) / (n - 3)) if n > 3 else np.nan
-    with np.errstate(divide="ignore"):  # arctanh(1) is infinite; tanh turns it back into 1
-        low, high = np.tanh(np.arctanh(rho) + np.array([-half, half]))
-    return {"n": n, "correlation": float(rho), "low": float(low), "high": float(high)}
 
 
 def check_rows(table: pd.DataFrame, values: Sequence[str], keys: Sequence[str]) -> None:

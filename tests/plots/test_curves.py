@@ -6,8 +6,8 @@ from matplotlib.collections import PathCollection
 from matplotlib.colors import to_hex
 from scipy.stats import gmean
 
-from deadgcn.plots.curves import plot_training_curves, plot_vs_layer, plot_vs_num_layers
-from deadgcn.plots.style import METHOD_COLORS, depth_colors, share_legend
+from deadgcn.plots.curves import plot_vs_layer, plot_vs_num_layers
+from deadgcn.plots.style import METHOD_COLORS, share_legend
 from deadgcn.stats.estimates import summarize
 
 METHODS, DEPTHS, SEEDS = ("ReLU", "ReLU + pruning", "LeakyReLU"), (0, 5, 10), (0, 1, 2, 3)
@@ -22,7 +22,6 @@ def make_table(measures: list[str], **keys) -> pd.DataFrame:
 
 RUNS = make_table(["test_acc", "dead_fraction", "zero_fraction"], num_layers=DEPTHS)
 LAYERS = make_table(["norm"], layer=range(1, 10)).assign(norm=lambda table: 10 ** (24 * table["norm"] - 22))
-EPOCHS = make_table(["val_acc"], num_layers=DEPTHS, epoch=range(6))
 
 
 def curves(ax) -> dict[str, np.ndarray]:
@@ -78,20 +77,6 @@ def test_zeros_have_no_place_on_a_log_axis():
     plot_vs_layer(table.assign(norm=0.0), "norm").figure.canvas.draw()
 
 
-def test_training_curves_are_means_with_bands_in_a_colour_per_depth():
-    ax = plot_training_curves(EPOCHS, "val_acc", method="LeakyReLU", majority=0.316)
-    arm = EPOCHS.query("method == 'LeakyReLU'")
-    summary = summarize(arm, "val_acc", by=["num_layers", "epoch"]).sort_values("epoch")
-    for depth, band in zip(DEPTHS, ax.collections, strict=True):
-        expected = summary[summary["num_layers"] == depth]
-        np.testing.assert_allclose(curves(ax)[depth_colors(DEPTHS)[depth]], expected["mean"])
-        ends = {*band.get_paths()[0].vertices[:, 1].round(9)}
-        assert ends == {*expected["low"].round(9), *expected["high"].round(9)}
-    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["0", "5", "10", "majority class"]
-
-
 def test_bad_choices_are_refused():
-    with pytest.raises(ValueError, match=r"method.*'LeakyReLU'.*'relu'"):
-        plot_training_curves(EPOCHS, "val_acc", method="relu")
     with pytest.raises(ValueError, match="num_layers"):
         plot_vs_num_layers(pd.concat([RUNS, RUNS]), "test_acc")

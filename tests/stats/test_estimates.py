@@ -142,13 +142,3 @@ def test_shares_and_wilsons_interval_by_hand():
     assert table.loc[2, ["low", "high"]].tolist() == [0, pytest.approx(Z**2 / (5 + Z**2))]
     assert dg.share_above(runs, "test_acc", -1, by="method")["high"].tolist() == [1, 1, 1]
     assert dg.share_above(runs.assign(test_acc=np.nan), "test_acc", 1)["share"].isna().all()
-
-
-def test_rank_correlation_by_hand():
-    found = dg.rank_correlation([1, 2, np.nan, 3, 4, 50], [2, 1, 9, 4, 3, 5])  # 1 - 6 * 4 / (5 * 24)
-    half = Z * math.sqrt((1 + 0.8**2 / 2) / 2)
-    ends = math.tanh(math.atanh(0.8) - half), math.tanh(math.atanh(0.8) + half)
-    assert found == pytest.approx({"n": 5, "correlation": 0.8, "low": ends[0], "high": ends[1]})
-    assert list(dg.rank_correlation([1, 2, 3, 4], [9, 4, 1, 0]).values()) == [4, -1, -1, -1]
-    assert np.isnan(list(dg.rank_correlation([1, 1, 1, 1], [1, 2, 3, 4]).values())[1:]).all()
-    assert np.isnan(list(dg.rank_correlation([1, 2, 3], [1, 3, 2]).values())[2:]).all()
