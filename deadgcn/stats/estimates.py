@@ -11,25 +11,23 @@ import numpy as np
 import pandas as pd
 from statsmodels.stats.proportion import proportion_confint
 
-from deadgcn.stats.inference import LOCATION, finite, holm, interval, mean_tests
+from deadgcn.stats.inference import finite, holm, interval, mean_tests
 
 Columns = str | Sequence[str]
 RUNS, DEPTHS = ("method", "num_layers"), ("num_layers",)
 
 
-def summarize(
-    table: pd.DataFrame, value: Columns, by: Columns = RUNS, statistic: str = "mean"
-) -> pd.DataFrame:
+def summarize(table: pd.DataFrame, value: Columns, by: Columns = RUNS) -> pd.DataFrame:
     """Mean of `value` in each group: n, mean, std (n - 1 in the denominator), and 95 % interval low, high.
 
-    Statistic "iqm" is the interquartile mean (Agarwal et al. 2021, arXiv 2108.13264). n_diverged counts runs
-    with a `diverged_epoch`. Several values give a block of rows each, named in a first column `quantity`.
+    n_diverged counts runs with a `diverged_epoch`. Several values give a block of rows each, named in a first
+    column `quantity`.
     """
     if not isinstance(value, str):
-        blocks = {name: summarize(table, name, by, statistic) for name in value}
+        blocks = {name: summarize(table, name, by) for name in value}
         return pd.concat(blocks, names=["quantity", None]).reset_index("quantity").reset_index(drop=True)
     check_rows(table, [value], [*_as_list(by), "seed"])
-    return _per_group(table, by, lambda group: _estimate(group, value, statistic))
+    return _per_group(table, by, lambda group: _estimate(group, value))
 
 
 def pair_by_seed(
@@ -126,14 +124,14 @@ def _per_group(table: pd.DataFrame, by: Columns, describe: Callable[[pd.DataFram
     return pd.DataFrame([dict(zip(_as_list(by), key, strict=True)) | describe(x) for key, x in groups])
 
 
-def _estimate(group: pd.DataFrame, value: str, statistic: str = "mean", log: bool = False) -> dict:
+def _estimate(group: pd.DataFrame, value: str, log: bool = False) -> dict:
     sample = finite(group[value])
-    row, (low, high) = {"n": len(sample)}, interval(sample, statistic)
+    row, (low, high) = {"n": len(sample)}, interval(sample)
     if "diverged_epoch" in group:
         row["n_diverged"] = group["diverged_epoch"].count()
     if log:
         row["n_zero"] = group["zero"].sum()
-    mean = LOCATION[statistic](sample) if len(sample) else np.nan
+    mean = sample.mean() if len(sample) else np.nan
     numbers = {"mean": mean, "std": pd.Series(sample).std(), "low": low, "high": high}
     return row | {name: np.exp(number) if log else number for name, number in numbers.items()}
 

@@ -1,8 +1,7 @@
 """Intervals, tests and Holm's correction for a sample of numbers, one per run or per pair of runs."""
 
-import warnings
-from collections.abc import Callable, Sequence
-from functools import cache, partial
+from collections.abc import Sequence
+from functools import cache
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,32 +10,31 @@ from scipy import stats
 from statsmodels.stats.power import TTestPower
 from statsmodels.stats.weightstats import DescrStatsW
 
-LOCATION = {"mean": np.mean, "iqm": partial(stats.trim_mean, proportiontocut=0.25)}
 BOOTSTRAP_FROM, RESAMPLES, SEED = 20, 4_999, 0
 ROUNDING = 1e-12  # numbers that differ by less than this share of their size are equal up to rounding
 
 
-def interval(sample: Sequence[float], statistic: str = "mean") -> tuple[float, float]:
-    """95 % interval low, high of the mean (or "iqm", interquartile mean) of ``[n]``; missing for n < 2.
+def interval(sample: Sequence[float]) -> tuple[float, float]:
+    """95 % interval low, high of the mean of ``[n]``; missing for n < 2.
 
-    Student's t under 20 values (interquartile mean: Tukey and McLaughlin 1963), from 20 on the bias-corrected
-    and accelerated bootstrap (BCa, Efron 1987), which follows skewed samples.
+    Student's t under 20 values, from 20 on the bias-corrected and accelerated bootstrap (BCa, Efron 1987),
+    which follows skewed samples.
 
     >>> [round(end, 3) for end in interval([1.0, 2.0, 3.0])]  # 2 ± 4.303 / sqrt(3)
     [-0.484, 4.484]
     """
-    if statistic not in LOCATION:
-        raise ValueError(f"statistic must be mean or iqm, but {statistic!r} was passed")
     sample = finite(sample)
-    n, locate, cut = len(sample), LOCATION[statistic], len(sample) // 4 if statistic == "iqm" else 0
+    n = len(sample)
     if n < 2:
         low = high = np.nan
     elif not np.ptp(sample):
-        low = high = locate(sample)
+        low = high = sample.mean()
     elif n >= BOOTSTRAP_FROM:
-        low, high = _bootstrap(sample, locate)
-    elif cut:
-        low, high = stats.mstats.trimmed_mean_ci(sample, (cut / n, cut / n))
+        means = sample[_resampled(n, RESAMPLES, SEED)].mean(axis=-1)  # [resamples]
+        drawn = SimpleNamespace(bootstrap_distribution=means)  # scipy would draw them again for each sample
+        low, high = stats.bootstrap(
+            (sample,), np.mean, n_resamples=0, bootstrap_result=drawn
+        ).confidence_interval
     else:
         low, high = stats.t.interval(0.95, n - 1, sample.mean(), stats.sem(sample))
     return float(low), float(high)
@@ -97,16 +95,6 @@ def finite(sample: Sequence[float]) -> np.ndarray:
     sample = sample[np.isfinite(sample)]
     equal = len(sample) and np.ptp(sample) <= ROUNDING * np.abs(sample).max()
     return np.full_like(sample, sample[0]) if equal else sample
-
-
-def _bootstrap(sample: np.ndarray, locate: Callable) -> tuple[float, float]:
-    located = locate(sample[_resampled(len(sample), RESAMPLES, SEED)], axis=-1)  # [resamples]
-    drawn = SimpleNamespace(bootstrap_distribution=located)  # scipy would draw them again for each sample
-    # If most values are equal, scipy warns of 0 / 0 and returns NaN: take the bootstrap's percentiles.
-    ignored = warnings.catch_warnings(action="ignore", category=stats.DegenerateDataWarning)
-    with ignored, np.errstate(invalid="ignore"):
-        ends = stats.bootstrap((sample,), locate, n_resamples=0, bootstrap_result=drawn).confidence_interval
-    return np.quantile(located, [0.025, 0.975]) if np.isnan(ends).any() else ends
 
 
 @cache
