@@ -31,7 +31,7 @@ _NAMES = {
         share_legend publish""",
     "plots.curves": "plot_vs_num_layers plot_vs_layer",
     "plots.forest": "plot_forest ANSWER_COLORS ANSWER_MARKERS",
-    "plots.activations": "bin_nodes plot_activations project plot_projection draw_layer explore",
+    "plots.activations": "bin_nodes plot_activations project plot_projection explore",
 }
 _HOME = {name: module for module, names in _NAMES.items() for name in names.split()}
 __all__ = list(_HOME)

@@ -12,6 +12,7 @@ from ipywidgets import HBox, SelectionSlider
 from matplotlib import pyplot as plt
 from matplotlib.colors import LogNorm
 from torch import Tensor
+from torch_geometric.data import Data
 
 from deadgcn.gcn.neurons import dead_mask
 from deadgcn.plots.style import to_png
@@ -95,28 +96,12 @@ def plot_projection(points: pd.DataFrame, measures: Mapping[str, float], ax: plt
     return ax
 
 
-def draw_layer(network: Callable, y: Tensor, *, layer: int, **run: Any) -> tuple[plt.Figure, str]:
-    """Draw one layer of one network, nodes by neurons and in two dimensions: a `draw` for :func:`explore`.
+def explore(network: Callable, graph: Data, choices: Mapping[str, Sequence], **first: Any) -> None:
+    """Show one layer of a network, nodes by neurons and in two dimensions, with a slider for each choice.
 
-    `network` takes the settings of a run (``method="ReLU", seed=0``) and returns its network, as
-    ``functools.partial(tables.network, graph)`` does. `y` holds the classes ``[N]``; layers count from 1.
-    """
-    post = network(**run).activations[layer - 1]  # [N, d]
-    fig, (left, right) = plt.subplots(1, 2, figsize=(7, 3.2))
-    plot_activations(bin_nodes(post, y), left).set_xlabel("neuron")
-    fig.colorbar(left.collections[0], label="activation (mean of a bin)", extend="min")
-    plot_projection(*project(post, y), right)
-    title = ", ".join(f"{name} {value}" for name, value in (run | {"layer": layer}).items())
-    fig.suptitle(f"{title}: {dead_mask(post).sum()} of {post.shape[1]} neurons dead")
-    return fig, f"Activations, nodes by neurons, and embeddings in two dimensions. {fig.get_suptitle()}."
-
-
-def explore(draw: Callable, choices: Mapping[str, Sequence], **first: Any) -> None:
-    """Show a picture, with a slider below it for each of the choices that it depends on.
-
-    `draw` takes one keyword per choice and returns a figure, and a text for readers who do not see it.
-    `choices` holds the values of each keyword, `first` those to begin with where not the first of each.
-    Without a running kernel the picture stays.
+    `network` is :meth:`deadgcn.Tables.network`. `choices` holds the values of "layer" (from 1) and of what
+    `network` is to be told, `first` those to begin with where not the first of each. Without a running kernel
+    the picture stays.
     """
     sliders = {}
     for name, values in choices.items():
@@ -124,9 +109,7 @@ def explore(draw: Callable, choices: Mapping[str, Sequence], **first: Any) -> No
         sliders[name] = SelectionSlider(options=list(values), value=first.get(name, values[0]), **look)
 
     def picture() -> Image:
-        fig, alt = draw(**{name: slider.value for name, slider in sliders.items()})
-        plt.close(fig)
-        return Image(to_png(fig, dpi=100), alt=alt)
+        return _draw_layer(network, graph, **{name: slider.value for name, slider in sliders.items()})
 
     shown = display(picture(), display_id=True)
     for slider in sliders.values():
@@ -134,3 +117,16 @@ def explore(draw: Callable, choices: Mapping[str, Sequence], **first: Any) -> No
     # A second output, because JupyterLab shows an error in place of a widget whose kernel is gone.
     controls = HBox([*sliders.values()])._repr_mimebundle_()
     display(controls | {"text/plain": f"Sliders, while a kernel runs: {', '.join(choices)}"}, raw=True)
+
+
+def _draw_layer(network: Callable, graph: Data, *, layer: int, **run: Any) -> Image:
+    post = network(graph, **run).activations[layer - 1]  # [N, d]
+    fig, (left, right) = plt.subplots(1, 2, figsize=(7, 3.2))
+    plot_activations(bin_nodes(post, graph.y), left).set_xlabel("neuron")
+    fig.colorbar(left.collections[0], label="activation (mean of a bin)", extend="min")
+    plot_projection(*project(post, graph.y), right)
+    title = ", ".join(f"{name} {value}" for name, value in (run | {"layer": layer}).items())
+    title = fig.suptitle(f"{title}: {dead_mask(post).sum()} of {post.shape[1]} neurons dead").get_text()
+    plt.close(fig)
+    alt = f"Activations, nodes by neurons, and embeddings in two dimensions. {title}."
+    return Image(to_png(fig, dpi=100), alt=alt)

@@ -62,22 +62,16 @@ def test_a_slider_redraws_the_picture(monkeypatch):
     handle = types.SimpleNamespace(update=shown.append)
     monkeypatch.setattr(activations, "display", lambda output, **options: shown.append(output) or handle)
 
-    def draw(arm, layer):
-        return plt.subplots(figsize=(1, 1))[0], f"{arm}, {layer}"
-
-    activations.explore(draw, {"arm": ["ReLU", "other"], "layer": range(1, 31)}, layer=3)
-    picture, controls = shown
-    assert picture.alt == "ReLU, 3" and picture.data.startswith(b"\x89PNG")
-    assert any("widget-view" in kind for kind in controls)
-    arm, layer = sliders
-    layer.value = 4
-    arm.value = "other"
-    assert [output.alt for output in shown[2:]] == ["ReLU, 4", "other, 4"] and not plt.get_fignums()
-
-
-def test_a_layer_of_the_chosen_network_is_drawn():
-    def network(method, seed):
+    def network(graph, method, seed):
         return types.SimpleNamespace(activations=[torch.ones(4, 3), POST])
 
-    _, alt = activations.draw_layer(network, CLASSES, method="ReLU", seed=1, layer=2)
-    assert "seed 1, layer 2" in alt and "1 of 3 neurons dead" in alt
+    choices = {"method": ["ReLU", "other"], "seed": [0, 1], "layer": [1, 2]}
+    activations.explore(network, types.SimpleNamespace(y=CLASSES), choices, layer=2)
+    picture, controls = shown
+    assert "seed 0, layer 2: 1 of 3 neurons dead" in picture.alt and picture.data.startswith(b"\x89PNG")
+    assert any("widget-view" in kind for kind in controls)
+    sliders[2].value = 1
+    sliders[0].value = "other"
+    texts = [output.alt.partition("method ")[2] for output in shown[2:]]
+    assert texts == [f"{name}, seed 0, layer 1: 0 of 3 neurons dead." for name in ("ReLU", "other")]
+    assert not plt.get_fignums()
