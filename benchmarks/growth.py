@@ -12,6 +12,7 @@ import pandas as pd
 from processes import in_fresh_process, timed
 
 import deadgcn as dg
+from deadgcn.data.synthetic import synthetic_cora
 
 NODES = 2_700  # of the synthetic graph, which comes in any size
 # For each axis: its values, and the other sizes meanwhile.
@@ -41,9 +42,9 @@ def measure(axes: Mapping[str, tuple[Sequence[int], dict]] = AXES) -> dict[str, 
 def train_once(sizes: dict[str, int]) -> dict[str, float]:
     """Time and memory of one setting, in this process, which has trained nothing before."""
     shape = {name: sizes[name] for name in ("num_layers", "hidden_channels")}
-    dg.train([dg.Config(num_layers=2, epochs=2)], dg.load_graph("SyntheticCora", num_nodes=200), "cpu")
+    dg.train([dg.Config(num_layers=2, epochs=2)], synthetic_cora(200), "cpu")
     before = _resident("VmRSS")  # with the libraries loaded
-    graph = dg.load_graph("SyntheticCora", num_nodes=sizes["num_nodes"])
+    graph = synthetic_cora(sizes["num_nodes"])
     counter = Path("/proc/self/clear_refs")
     if counter.exists():
         counter.write_text("5")  # forget the peak so far: generating a graph takes more than the graph

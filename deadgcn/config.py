@@ -16,8 +16,8 @@ class Config(BaseModel):
     """Settings of one run: one network, trained from one seed.
 
     Defaults are those of the paper's experiments. Where its text and its code differ, the default is the
-    code's, which made the numbers, and the comment gives the text's value. Raises
-    ``pydantic.ValidationError`` for an unknown name, a wrong type or a value out of range.
+    code's, which made the numbers, and the comment gives the text's value. An unknown name, a wrong type or
+    a value out of range raises ``pydantic.ValidationError``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)

@@ -7,6 +7,7 @@ import torch
 
 from deadgcn.data import graphs as data
 from deadgcn.data.graphs import DataUnavailableError, load_graph, normalized_adjacency
+from deadgcn.data.synthetic import synthetic_cora
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))  # scripts, no package
 
@@ -30,7 +31,7 @@ def one_thread():
 @pytest.fixture(scope="session")
 def twin():
     """A small synthetic graph: 300 nodes, no files needed."""
-    return load_graph("SyntheticCora", num_nodes=300)
+    return synthetic_cora(300)
 
 
 @pytest.fixture(scope="session")

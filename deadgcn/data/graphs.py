@@ -30,7 +30,7 @@ RAW_PARTS = ("x", "tx", "allx", "y", "ty", "ally", "graph", "test.index")
 SHA256 = read_checksums(Path(__file__).with_name("sha256.txt"))  # of Cora and CiteSeer
 
 
-def load_graph(name: str, root: str | Path | None = None, *, num_nodes: int | None = None) -> Data:
+def load_graph(name: str, root: str | Path | None = None) -> Data:
     """Graph with its public split; Cora, CiteSeer and PubMed exactly as PyG's ``Planetoid`` returns them.
 
     ``x [N, F]`` holds the raw features as dense float32, ``y [N]`` the classes, ``edge_index [2, E]`` both
@@ -38,20 +38,19 @@ def load_graph(name: str, root: str | Path | None = None, *, num_nodes: int | No
 
     Raw files are in ``root/name/raw`` (``root``: the project's ``data/``), else copied from ``shared/data/``
     beside the project, else downloaded. They are pickles: their SHA-256 is checked before any is opened.
-    "SyntheticCora" is generated, with ``num_nodes`` from 200. For other names see :mod:`deadgcn.data.pyg`.
+    "SyntheticCora" is generated. For other names see :mod:`deadgcn.data.pyg`.
 
-    Raises ``ValueError`` for an unknown name or an illegal size, ``DataUnavailableError`` if files cannot be
-    obtained, ``DataError`` if one is damaged or the graph cannot be trained on.
+    Raises ``ValueError`` for an unknown name, ``DataUnavailableError`` if files cannot be obtained, and
+    ``DataError`` if one is damaged or the graph cannot be trained on.
     """
-    if num_nodes is not None and name != "SyntheticCora":
-        raise ValueError(f"num_nodes={num_nodes} came with {name!r}, but is for 'SyntheticCora' only.")
     from torch_geometric.io import read_planetoid_data
 
-    from deadgcn.data import pyg, synthetic
+    from deadgcn.data import pyg
+    from deadgcn.data.synthetic import synthetic_cora
 
     folder = _ensure(name, root)
     if name == "SyntheticCora":
-        return synthetic.synthetic_cora(synthetic.NUM_NODES if num_nodes is None else num_nodes)
+        return synthetic_cora()
     if name in DATASETS:
         return read_planetoid_data(str(folder / "raw"), name)
     return pyg.load(name, folder)

@@ -1,7 +1,7 @@
 """A cache of finished runs on disk: one file per run, with a checksum, written atomically.
 
-A file holds a SHA-256 (of the key and all that follows), a line of JSON (the numbers, and the names of the
-arrays in their order), and the arrays in the safetensors format. Reading it cannot run code.
+A file holds a SHA-256 (of the key and what follows), a line of JSON (numbers, and the arrays' names in their
+order), and the arrays in the safetensors format. Reading it cannot run code.
 """
 
 import hashlib

@@ -41,9 +41,7 @@ def grid(methods: Iterable[str] | Mapping[str, Mapping[str, Any]], **axes: Any) 
     if not methods or not all(axes.values()):
         raise ValueError(f"methods and axes must not be empty, but {methods}, {axes} was passed")
     points = [dict(zip(axes, point, strict=True)) for point in itertools.product(*axes.values())]
-    return [
-        Config(method=label, **point | settings) for label, settings in methods.items() for point in points
-    ]
+    return [Config(method=label, **point | methods[label]) for label in methods for point in points]
 
 
 def run_grid(

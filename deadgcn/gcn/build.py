@@ -23,31 +23,27 @@ def build(configs: Sequence[Config], graph: Data) -> GCN:
     return GCN(*sizes, act=config.act, **options, seeds=[config.seed for config in configs])
 
 
-def as_seen(graph: Data, normalize_features: bool, adjacency: str) -> tuple[Data, Tensor]:
+def as_seen(graph: Data, normalize: bool, adjacency: str) -> tuple[Data, Tensor]:
     """The graph and the normalised adjacency that networks of these settings see."""
-    if normalize_features:
+    if normalize:
         graph = NormalizeFeatures()(graph)
     # Without edges only the self-loops are left. The measures of smoothing keep the graph's edges.
     edges = graph.edge_index[:, : None if adjacency == "normalized" else 0]
     return graph, normalized_adjacency(edges, graph.num_nodes)
 
 
-def on_device(
-    graph: Data, device: torch.device, normalize_features: bool, adjacency: str
-) -> tuple[Data, Tensor]:
+def on_device(graph: Data, device: torch.device, normalize: bool, adjacency: str) -> tuple[Data, Tensor]:
     """The graph and adjacency of :func:`as_seen` on a device, its nodes in another order.
 
     Neighbours near each other in memory make the sparse product faster; no result names a node.
     """
     links = to_scipy_sparse_matrix(graph.edge_index, num_nodes=graph.num_nodes).tocsr()
     order = reverse_cuthill_mckee(links, symmetric_mode=True).astype("int64")
-    graph, adj = as_seen(graph.subgraph(torch.from_numpy(order)), normalize_features, adjacency)
+    graph, adj = as_seen(graph.subgraph(torch.from_numpy(order)), normalize, adjacency)
     return graph.to(device), adj.to(device)
 
 
 @cache
-def prepared(
-    dataset: str, device: torch.device, normalize_features: bool, adjacency: str
-) -> tuple[Data, Tensor]:
+def prepared(dataset: str, device: torch.device, normalize: bool, adjacency: str) -> tuple[Data, Tensor]:
     """The same for a data set by name, loaded once per process."""
-    return on_device(load_graph(dataset), device, normalize_features, adjacency)
+    return on_device(load_graph(dataset), device, normalize, adjacency)

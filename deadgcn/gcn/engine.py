@@ -178,13 +178,10 @@ def _weight_gradient(grad: Tensor, h: Tensor | SparseFeatures) -> Tensor:
 
 
 def sparse_product(matrices: Sequence[Tensor], h: Tensor, out: Tensor | None = None) -> Tensor:
-    """Return CSR matrices ``[n, m]``, one for all runs or one per run, times every run's ``h``.
+    """Return CSR matrices ``[n, m]``, one for all runs or one per run, times ``h [R, m, d]``: ``[R, n, d]``.
 
-    The result is ``[R, n, d]``, in ``out`` if that is given, and ``h`` is ``[R, m, d]``. With 32-bit indices
-    the matrix library takes the matrices as they are; others it copies at each product.
-
-    Runs are multiplied one after another. One product of width R * d would be faster on some machines, but
-    its bits may depend on R.
+    Runs are multiplied one after another: one product of width R * d would be faster on some machines, but
+    its bits may depend on R. The matrix library copies matrices whose indices have more than 32 bits.
     """
     if out is None:
         out = h.new_empty(h.shape[0], matrices[0].shape[0], h.shape[2])  # [R, n, d]

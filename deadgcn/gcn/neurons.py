@@ -11,14 +11,9 @@ from torch import Tensor
 
 
 def dead_mask(post: Tensor, threshold: float = 1.0) -> Tensor:
-    """True where a neuron is dead.
+    """True where a neuron is dead, ``[..., N, d] -> [..., d]``.
 
-    Args:
-        post: activations, ``[..., N, d]``.
-        threshold: share of the nodes, in (0, 1], at which the activation must be exactly 0.
-
-    Returns:
-        Boolean tensor ``[..., d]``.
+    ``threshold`` is the share of the nodes, in (0, 1], at which the activation must be exactly 0.
 
     >>> dead_mask(torch.tensor([[0.0, 1.0], [0.0, 0.0]]))
     tensor([ True, False])

@@ -28,11 +28,8 @@ def losses_and_gradient(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def accuracy(logits: Tensor, y: Tensor, nodes: Tensor) -> Tensor:
-    """Share of the given nodes classified right by each run, ``[R]``.
-
-    Missing (NaN) for a run whose logits are not finite everywhere: argmax of NaNs would be the first class.
-    """
-    correct = (logits[:, nodes].argmax(-1) == y[nodes]).float().mean(-1)
+    """Share of the nodes that each run classifies right, ``[R]``; NaN where its logits are not all finite."""
+    correct = (logits[:, nodes].argmax(-1) == y[nodes]).float().mean(-1)  # argmax of NaNs is a class, too
     return correct.where(logits.isfinite().all(-1).all(-1), torch.nan)
 
 
@@ -69,14 +66,12 @@ def measure(passes: Passes, graph: Data, dead_threshold: float) -> dict:
     }
 
 
-def result(
-    run: int, model: GCN, history: dict, stages: dict, best_epoch: Tensor, diverged_epoch: Tensor
-) -> dict:
+def result(run: int, model: GCN, history: dict, stages: dict, best: Tensor, diverged: Tensor) -> dict:
     """Collect one run's numbers as plain numbers and NumPy arrays; the model holds the best state.
 
-    An epoch of -1 means never.
+    `best` and `diverged` are epochs ``[R]``; -1 means never.
     """
-    epochs = {"best_epoch": int(best_epoch[run]), "diverged_epoch": int(diverged_epoch[run])}
+    epochs = {"best_epoch": int(best[run]), "diverged_epoch": int(diverged[run])}
     numbers = {name: epoch if epoch >= 0 else None for name, epoch in epochs.items()}
     for suffix, stage in (("", stages["best"]), ("_last", stages["last"])):
         for name in ("test_acc", "val_acc"):

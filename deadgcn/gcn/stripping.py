@@ -16,29 +16,16 @@ from deadgcn.gcn.model import GCN
 
 
 def stripping_mask(
-    weight: Tensor,
-    dead: Tensor,
-    amount: float = 0.1,
-    among: Literal["negative", "all"] = "negative",
-    rounding: Literal["floor", "ceil"] = "floor",
+    weight: Tensor, dead: Tensor, amount: float = 0.1, among: str = "negative", rounding: str = "floor"
 ) -> Tensor:
     """True for the weights to strip: the most negative ``amount`` of each dead neuron's candidates.
 
     Of a dead neuron with c candidates, ``max(1, floor(amount * c))`` are chosen (the original's code), or
     ``ceil(amount * c)`` (the paper's text); none if c = 0. Of equal weights the first are taken.
 
-    Args:
-        weight: ``[..., d_out, d_in]``.
-        dead: boolean ``[..., d_out]``, True where the neuron is dead.
-        amount: share of the candidates, in (0, 1].
-        among: the candidates: ``"negative"`` weights, or ``"all"`` (the original's ``prune_all``).
-        rounding: how the number is rounded.
-
-    Returns:
-        Boolean tensor like ``weight``.
-
-    Raises:
-        ValueError: an option that is not legal, or a mask that does not fit the weights.
+    Candidates are the ``"negative"`` weights, or ``"all"`` (the original's ``prune_all``). ``weight``
+    and the result are ``[..., d_out, d_in]``, ``dead`` is a boolean ``[..., d_out]``. Raises ``ValueError``
+    for an illegal option, or a ``dead`` that does not fit.
 
     >>> stripping_mask(torch.tensor([[-3.0, 2.0, -1.0], [-5.0, 1.0, 1.0]]), torch.tensor([True, False]))
     tensor([[ True, False, False],
@@ -64,14 +51,10 @@ def strip_dead_neurons_(
 ) -> Tensor:
     """Replace the weights that :func:`stripping_mask` chooses, in every hidden layer at once.
 
-    Args:
-        model: its convolutions' weights are changed in place.
-        dead: for each of the L hidden layers a boolean ``[R, d]``.
-        replacement: ``"zero"``, or random numbers from each run's own generator, normal with mean 0 and the
-            standard deviation of the layer's weights (``"normal"``) or sqrt(2 / d_in) (``"he"``).
-        options: of :func:`stripping_mask`.
-
-    Returns the number of weights changed in each run, int64 ``[R]``.
+    ``dead`` holds a boolean ``[R, d]`` for each of the L layers; ``options`` are :func:`stripping_mask`'s.
+    The replacement is 0, or normal numbers from each run's own generator, with mean 0 and the standard
+    deviation of the layer's weights (``"normal"``) or sqrt(2 / d_in) (``"he"``). Returns how many weights
+    were changed in each run, int64 ``[R]``.
     """
     _check_choice("replacement", replacement, ("zero", "normal", "he"))
     if len(dead) != model.num_layers:

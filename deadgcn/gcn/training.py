@@ -45,10 +45,12 @@ def train(configs: Sequence[Config], graph: Data | None = None, device: str = "a
         and ``dead_fraction`` are measured after its step and before its strip. ``diverged_epoch`` is the
         first epoch whose loss or logits are not finite (None: never); later numbers of that run are NaN.
 
-    Raises:
-        ValueError: configs that differ in more than seed and method, or a device that is not there.
+    Raises ``ValueError`` for configs that differ in more than seed and method, or a device not there.
     """
-    config = _shared_settings(configs)
+    settings = {config.model_copy(update={"seed": 0, "method": "-"}) for config in configs}
+    if len(settings) != 1:
+        raise ValueError(f"runs side by side may differ in seed only, but got {len(settings)} settings")
+    (config,) = settings
     use_one_thread()
     device = resolve_device(device)
     where = device, config.normalize_features, config.adjacency
@@ -81,13 +83,6 @@ def resolve_device(device: str) -> torch.device:
     if device == "cuda" and not torch.cuda.is_available():
         raise ValueError("device 'cuda' was asked for, but torch finds none here; 'auto' takes the CPU then")
     return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
-
-
-def _shared_settings(configs: Sequence[Config]) -> Config:
-    settings = {config.model_copy(update={"seed": 0, "method": "-"}) for config in configs}
-    if len(settings) != 1:
-        raise ValueError(f"runs side by side may differ in seed only, but got {len(settings)} settings")
-    return configs[0]
 
 
 def _flatten_(model: GCN) -> Tensor:
@@ -155,7 +150,8 @@ def _loop(
         changed = config.strip and (stripped.is_cuda or bool(stripped.any()))
         if changed or config.dropout or config.input_dropout:
             logits = None  # the next epoch needs a forward pass of its own
-        history.append((losses, acc, _mean_over_layers(dead, acc), stripped))
+        dead = torch.stack(dead or [acc.new_zeros(len(acc), 0)]).double()  # [L, R, d]; no mean at depth 0
+        history.append((losses, acc, dead.mean((0, 2)).masked_fill(gone, torch.nan), stripped))
     names = ("train_loss", "val_acc", "dead_fraction", "num_stripped")
     columns = [torch.stack(column) for column in zip(*history, strict=True)]  # each [epochs, R]
     return dict(zip(names, columns, strict=True)), best, best_epoch, diverged_epoch
@@ -171,12 +167,6 @@ def _set_gradients_(passes: Passes, of_logits: Tensor, nodes: Tensor, config: Co
         for parameter in first_layer:
             if parameter is not None:
                 parameter.grad.add_(parameter, alpha=config.weight_decay)
-
-
-def _mean_over_layers(dead: list[Tensor], acc: Tensor) -> Tensor:
-    """Share of all hidden neurons that are dead, ``[R]``, float64; missing at depth 0, and where acc is."""
-    shares = torch.stack(dead).double().mean((0, 2)) if dead else torch.full_like(acc, torch.nan).double()
-    return shares.masked_fill(acc.isnan(), torch.nan)
 
 
 def _strip_(passes: Passes, dead: list[Tensor], val_nodes: Tensor, config: Config) -> Tensor:

@@ -141,8 +141,8 @@ def verdict(cells: pd.DataFrame) -> pd.DataFrame:
             unclear = -group[["p_holm", "p_equivalent"]].min(axis=1).where(against)
         elif status == "undecided":
             unclear = unclear.mask(group["answer"] == "for")
-        row = {"claim": claim, "status": status}
-        row["readings"] = "; ".join(f"{name}: {answer}" for name, answer in readings.items())
+        told = "; ".join(f"{name}: {answer}" for name, answer in readings.items())
+        row = {"claim": claim, "status": status, "readings": told}
         row |= {answer: (group["answer"] == answer).sum() for answer in ("for", "open", "against")}
         rows.append(row | group.loc[unclear.idxmax(), shown].add_prefix("decisive_").to_dict())
     return pd.DataFrame(rows)

@@ -20,8 +20,7 @@ RUNS, DEPTHS = ("method", "num_layers"), ("num_layers",)
 def summarize(table: pd.DataFrame, value: Columns, by: Columns = RUNS) -> pd.DataFrame:
     """Mean of `value` in each group: n, mean, std (n - 1 in the denominator), and 95 % interval low, high.
 
-    n_diverged counts runs with a `diverged_epoch`. Several values give a block of rows each, named in a first
-    column `quantity`.
+    n_diverged counts runs with a `diverged_epoch`. Several values give blocks of rows, named in `quantity`.
     """
     if not isinstance(value, str):
         blocks = {name: summarize(table, name, by) for name in value}

@@ -32,9 +32,8 @@ def interval(sample: Sequence[float]) -> tuple[float, float]:
     elif n >= BOOTSTRAP_FROM:
         means = sample[_resampled(n, RESAMPLES, SEED)].mean(axis=-1)  # [resamples]
         drawn = SimpleNamespace(bootstrap_distribution=means)  # scipy would draw them again for each sample
-        low, high = stats.bootstrap(
-            (sample,), np.mean, n_resamples=0, bootstrap_result=drawn
-        ).confidence_interval
+        found = stats.bootstrap((sample,), np.mean, n_resamples=0, bootstrap_result=drawn)
+        low, high = found.confidence_interval
     else:
         low, high = stats.t.interval(0.95, n - 1, sample.mean(), stats.sem(sample))
     return float(low), float(high)

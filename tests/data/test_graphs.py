@@ -7,6 +7,7 @@ from torch_geometric.datasets import Planetoid
 
 from deadgcn.data import graphs as data
 from deadgcn.data.graphs import DataError, load_graph, normalized_adjacency, resolve_dataset
+from deadgcn.data.synthetic import synthetic_cora
 
 REAL_SHARED = data.SHARED  # before `offline` replaces it
 pytestmark = pytest.mark.usefixtures("offline")
@@ -46,14 +47,12 @@ def test_unknown_names_are_refused(function, name, root):
     assert not list(root.glob("*"))
 
 
-def test_auto_and_sizes_are_refused_where_they_mean_nothing(root):
-    for name, options in (("auto", {}), ("Cora", {"num_nodes": 2708})):
-        with pytest.raises(ValueError, match=f"'{name}'"):
-            load_graph(name, root, **options)
+def test_auto_is_refused_where_it_means_nothing(root):
+    with pytest.raises(ValueError, match="'auto'"):
+        load_graph("auto", root)
 
 
-def test_twin_is_loaded_by_name_and_size_without_files(root):
-    assert load_graph("SyntheticCora", root, num_nodes=300).num_nodes == 300
+def test_twin_is_loaded_by_name_without_files(root):
     assert load_graph("SyntheticCora", root).num_nodes == 2708
     assert not root.exists()
 
@@ -72,7 +71,7 @@ def test_normalized_adjacency_by_hand():
 
 
 def test_normalized_adjacency_is_the_dense_formula_and_symmetric():
-    edges = load_graph("SyntheticCora", num_nodes=200).edge_index
+    edges = synthetic_cora(200).edge_index
     with_loops = torch.eye(200, dtype=torch.float64)
     with_loops[edges[0], edges[1]] = 1
     scale = with_loops.sum(1).rsqrt().diag()
