@@ -40,5 +40,9 @@ def in_fresh_process(function: Callable, *arguments: Any) -> Any:
 def machine() -> dict[str, Any]:
     """What the timings hold for: processor, cores and versions."""
     known = outputs.machine()
-    found = {"cpu": known["processor"].partition(",")[0], "cores": CORES, "python": known["python"]}
+    found = {
+        "cpu": known["processor"].partition(",")[0] or known["system"],
+        "cores": CORES,
+        "python": known["python"],
+    }
     return found | {"torch": known["torch"], "torch_geometric": known["torch-geometric"]}

@@ -28,4 +28,4 @@ def check_files(expected: dict[Path, str]) -> None:
         found = pooch.file_hash(path) if path.is_file() else "(no file)"
         if found != checksum:
             wrong = f"expected SHA-256 {checksum}, found {found}"
-            raise DataError(f"{path} was not opened: {wrong}; delete the data set's files and run again.")
+            raise DataError(f"{path} was not opened: {wrong}; restore it, or delete its data set's folder.")

@@ -86,14 +86,14 @@ def _ensure(name: str, root: str | Path | None) -> Path:
 def _ensure_planetoid(name: str, raw: Path) -> None:
     known = read_checksums(raw / RECORD) | SHA256  # PubMed's are recorded by the user
     files = [raw / f"ind.{name.lower()}.{part}" for part in RAW_PARTS]
-    expected = {path: known.get(path.name, f"(none: record it in {raw / RECORD})") for path in files}
+    expected = {path: known.get(path.name, f"(not known; record it in {raw / RECORD})") for path in files}
     missing = [path for path in files if not path.exists()]
     # Before any download: damage must be reported even if another file is not available.
     check_files({path: expected[path] for path in files if path not in missing})
     for path in missing:
         source, fetch = f"{BASE_URL}/{path.name}", pooch.HTTPDownloader(timeout=10)
         if (copy := SHARED / name / "raw" / path.name).exists():
-            source, fetch = str(copy), lambda source, target, _: shutil.copyfile(source, target)
+            source, fetch = str(copy), lambda origin, target, _: shutil.copyfile(origin, target)
         try:  # the file gets its name only if its checksum is right
             pooch.retrieve(source, expected[path], path.name, raw, downloader=fetch)
         except RequestException as error:

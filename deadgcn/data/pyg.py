@@ -33,16 +33,16 @@ def ensure(name: str, folder: Path) -> None:
         raise ValueError(f"dataset must be one of {legal}, but {name!r} was passed")
     if name == "KarateClub":
         return
-    if recorded := read_checksums(folder / RECORD):
-        check_files({folder / file: checksum for file, checksum in recorded.items()})
+    if (folder / RECORD).exists():
+        recorded = {folder / file: checksum for file, checksum in read_checksums(folder / RECORD).items()}
+        check_files(dict.fromkeys(_files(folder), "(not recorded)") | recorded)
         return
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".part-") as part:
         # A folder that is there was put there by the user.
         fresh = folder if folder.exists() else Path(part, name)
         _construct(name, fresh)
-        files = sorted(path for path in fresh.rglob("*") if path.is_file())
-        lines = [f"{pooch.file_hash(path)}  {path.relative_to(fresh)}\n" for path in files]
+        lines = [f"{pooch.file_hash(path)}  {path.relative_to(fresh)}\n" for path in _files(fresh)]
         (fresh / RECORD).write_text("".join(lines), encoding="utf-8")
         if fresh != folder:
             os.rename(fresh, folder)
@@ -52,11 +52,12 @@ def load(name: str, folder: Path) -> Data:
     """The graph with ``x [N, F]``, ``y [N]``, both directions of every edge, and its first split.
 
     A graph without a split gets one from :func:`split`. Call :func:`ensure` first, which checks the files in
-    the folder. Raises ``DataError`` if the graph cannot be trained on.
+    the folder. Raises as :func:`ensure` does, and ``DataError`` if the graph cannot be trained on.
     """
     dataset = _construct(name, folder)
     graph = dataset[0]
-    if fault := "it has several graphs" if len(dataset) != 1 else _fault(graph):
+    fault = "it has several graphs" if len(dataset) != 1 else _fault(graph)
+    if fault:
         raise DataError(f"{name} cannot be used: {fault}. It is {graph}.")
     masks = {key: graph[key].reshape(len(graph.y), -1)[:, 0].bool() for key in MASKS if key in graph}
     if len(masks) < len(MASKS):
@@ -86,6 +87,10 @@ def split(y: Tensor, train_mask: Tensor | None = None) -> dict[str, Tensor]:
     val_mask = torch.zeros_like(train_mask)
     val_mask[rest[: min(30 * len(y.unique()), len(rest) // 2)]] = True
     return {"train_mask": train_mask, "val_mask": val_mask, "test_mask": ~train_mask & ~val_mask}
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file() and path.name != RECORD)
 
 
 def _construct(name: str, folder: Path) -> Dataset:

@@ -66,6 +66,8 @@ def run_grid(
     repeated = [config for config, count in Counter(configs).items() if count > 1]
     if repeated or not configs:
         raise ValueError(f"configs must be different runs, at least one, but got {repeated[:1]}")
+    if type(n_jobs) is not int or n_jobs == 0:
+        raise ValueError(f"n_jobs must be a positive number, or -1 for all cores, but {n_jobs!r} was passed")
     kind = resolve_device(device).type
     runs = [config.model_copy(update={"method": "-"}) for config in configs]  # a label changes no number
 

@@ -84,7 +84,7 @@ class Tables:
     def save_checkpoints(self, folder: str | Path) -> list[Path]:
         """Write each run's best state as a ``.pth`` file and return the paths, in the order of ``runs``.
 
-        Tensors are named as in ``torch_geometric.nn.GCN(..., jk="last")``, files by a digest of all settings.
+        Tensors are named as in ``torch_geometric.nn.GCN(..., jk="last")``. Names end with a settings' digest.
         """
         paths = []
         for config, state in zip(self.configs, self.states, strict=True):

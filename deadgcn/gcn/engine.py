@@ -93,11 +93,14 @@ class Passes:
             with torch.enable_grad():
                 leaf = pre.clone().requires_grad_()
                 # Run by run, because it may look at all nodes; on copies, because it may overwrite them.
-                post = torch.stack([act(z.clone()) for z in leaf.unbind()])
-            if (post.shape, post.dtype) != (pre.shape, pre.dtype):
-                expected, found = (f"{list(t.shape[1:])} of {t.dtype}" for t in (pre, post))
-                name = getattr(act, "__name__", repr(act))
-                raise ValueError(f"act must return {expected} here, but {name} returned {found}")
+                posts = [act(z.clone()) for z in leaf.unbind()]
+                for post in posts:
+                    if not torch.is_tensor(post) or (post.shape, post.dtype) != (pre[0].shape, pre.dtype):
+                        name = getattr(act, "__name__", repr(act))
+                        raise ValueError(
+                            f"act must return {list(pre[0].shape)} of {pre.dtype}, but {name} does not"
+                        )
+                post = torch.stack(posts)
             self._own.append((leaf, post))
             pre.copy_(post)
         elif self.model.slope:

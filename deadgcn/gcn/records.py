@@ -11,12 +11,9 @@ from deadgcn.gcn.model import GCN
 from deadgcn.gcn.neurons import dead_fraction, zero_fraction
 from deadgcn.gcn.smoothing import all_measures, frobenius_norm
 
-LAYER_COLUMNS = (
-    *("dirichlet_energy", "distance_to_mean", "norm", "normalized_dirichlet_energy", "rayleigh_quotient"),
-    *("distance_to_limit", "relative_distance_to_mean", "mean_average_distance"),
-    *("stable_rank", "effective_rank", "rank_one_distance"),
-    *("dead_fraction", "zero_fraction", "gradient_norm"),
-)
+LAYER_COLUMNS = """dirichlet_energy distance_to_mean norm normalized_dirichlet_energy rayleigh_quotient
+    distance_to_limit relative_distance_to_mean mean_average_distance stable_rank effective_rank
+    rank_one_distance dead_fraction zero_fraction gradient_norm""".split()
 
 
 def losses_and_gradient(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -75,7 +72,7 @@ def result(run: int, model: GCN, history: dict, stages: dict, best: Tensor, dive
     numbers = {name: epoch if epoch >= 0 else None for name, epoch in epochs.items()}
     for suffix, stage in (("", stages["best"]), ("_last", stages["last"])):
         for name in ("test_acc", "val_acc"):
-            numbers[name + suffix] = round(float(stage[name][run]), 6)  # a share of at most 1,000 nodes
+            numbers[name + suffix] = round(float(stage[name][run]), 6)  # of float32
         for name in ("dead_fraction", "zero_fraction"):
             per_layer = stage["layers"][name][run]
             numbers[name + suffix] = float(per_layer.mean()) if len(per_layer) else float("nan")

@@ -78,11 +78,10 @@ def use_one_thread() -> None:
 
 def resolve_device(device: str) -> torch.device:
     """Return the device that ``"auto"``, ``"cpu"`` or ``"cuda"`` means here; ValueError if there is none."""
-    if device not in ("auto", "cpu", "cuda"):
-        raise ValueError(f"device must be 'auto', 'cpu' or 'cuda', but {device!r} was passed")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("device 'cuda' was asked for, but torch finds none here; 'auto' takes the CPU then")
-    return torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
+    legal = ("auto", "cpu", "cuda") if torch.cuda.is_available() else ("auto", "cpu")
+    if device not in legal:
+        raise ValueError(f"device must be one of {legal} on this machine, but {device!r} was passed")
+    return torch.device("cpu" if device == "cpu" or "cuda" not in legal else "cuda")
 
 
 def _flatten_(model: GCN) -> Tensor:
@@ -147,8 +146,7 @@ def _loop(
                 stripped = _strip_(passes, dead, val_nodes, config)
             torch.where(improved[:, None], kept, best, out=best)
         # Asking a GPU whether anything was stripped would make the processor wait for it.
-        changed = config.strip and (stripped.is_cuda or bool(stripped.any()))
-        if changed or config.dropout or config.input_dropout:
+        if config.dropout or config.input_dropout or (config.strip and (stripped.is_cuda or stripped.any())):
             logits = None  # the next epoch needs a forward pass of its own
         dead = torch.stack(dead or [acc.new_zeros(len(acc), 0)]).double()  # [L, R, d]; no mean at depth 0
         history.append((losses, acc, dead.mean((0, 2)).masked_fill(gone, torch.nan), stripped))

@@ -90,7 +90,10 @@ def run(notebook: Path, given: dict[str, Any], output_dir: Path) -> None:
         page.parent.mkdir(parents=True, exist_ok=True)
         page.write_text(text, encoding="utf-8")
         record(stage, dataset, notebook.stem, given)
-        shutil.copytree(stage, output_dir, copy_function=os.replace, dirs_exist_ok=True)
+        for path in [path for path in stage.rglob("*") if path.is_file()]:
+            place = output_dir / path.relative_to(stage)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(path, place)
     finally:
         shutil.rmtree(stage, ignore_errors=True)
 
@@ -142,7 +145,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         place, given = plan(args.notebooks, args.files, args.texts, args.output_dir)
         print(f"outputs go to {place}, once no other run writes there", flush=True)
-        place.mkdir(parents=True, exist_ok=True)
+        for kind in ("figures", "results", "report"):  # what cannot be written to is an error before any work
+            (place / kind).mkdir(parents=True, exist_ok=True)
         with FileLock(place / ".lock"):
             for notebook, values in given.items():
                 start = time.monotonic()

@@ -71,9 +71,6 @@ def check(source: str, text: str, defaults: dict[str, Any]) -> dict[str, Any]:
     """Read a YAML 1.2 mapping whose names `defaults` must have, and check the values.
 
     A name that `Parameters` does not have must have the type of its default. Raises ParameterError.
-
-    >>> check("--set", "{lr: 5e-4, depths: [2, 4]}", {"lr": 0.1, "depths": [3]})
-    {'lr': 0.0005, 'depths': [2, 4]}
     """
     values = _read_yaml(source, text)
     for name in values.keys() - defaults:

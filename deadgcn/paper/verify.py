@@ -52,9 +52,9 @@ def tables(root: Path, dataset: str) -> set[str]:
 def differences(dataset: str, evidence: Path, rerun: Path) -> list[str]:
     """What keeps a rerun from confirming a data set's evidence, one line each."""
     pattern = f"results/{dataset}/provenance/*.json"
-    records = [*evidence.glob(pattern), *rerun.glob(pattern)]
-    machines = [json.loads(path.read_text(encoding="utf-8"))["machine"] for path in records]
-    same = all(machine == machines[0] for machine in machines)
+    records = [list(root.glob(pattern)) for root in (evidence, rerun)]
+    machines = [json.loads(path.read_text(encoding="utf-8"))["machine"] for path in records[0] + records[1]]
+    same = all(records) and all(machine == machines[0] for machine in machines)
     names, others = tables(evidence, dataset), tables(rerun, dataset)
     lines = [f"{name}: only one side has it" for name in sorted(names ^ others)]
     for name in sorted(names & others):

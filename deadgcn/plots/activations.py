@@ -86,9 +86,8 @@ def project(post: Tensor, y: Tensor, most: int = 400) -> tuple[pd.DataFrame, dic
 
 def plot_projection(points: pd.DataFrame, measures: Mapping[str, float], ax: plt.Axes) -> plt.Axes:
     """Draw what :func:`project` returned, a colour and marker per class, equal scales in both directions."""
-    points = points.sort_values("class")
-    label = points["class"].astype(str)
-    sns.scatterplot(points, x="x", y="y", hue=label, style=label, s=8, linewidth=0, ax=ax)
+    points = points.sort_values("class").astype({"class": str})
+    sns.scatterplot(points, x="x", y="y", hue="class", style="class", s=8, linewidth=0, ax=ax)
     sns.move_legend(ax, "upper left", bbox_to_anchor=(1, 1))
     text = "line {line:.0%}, classes {classes:.0%}\nspread {spread:.2g}".format(**measures)
     ax.set(xticks=[], yticks=[], xlabel=text, ylabel="")
@@ -105,8 +104,9 @@ def explore(network: Callable, graph: Data, choices: Mapping[str, Sequence], **f
     """
     sliders = {}
     for name, values in choices.items():
-        look = {"description": name, "continuous_update": False}
-        sliders[name] = SelectionSlider(options=list(values), value=first.get(name, values[0]), **look)
+        sliders[name] = SelectionSlider(options=list(values), description=name, continuous_update=False)
+    for name, value in first.items():
+        sliders[name].value = value
 
     def picture() -> Image:
         return _draw_layer(network, graph, **{name: slider.value for name, slider in sliders.items()})

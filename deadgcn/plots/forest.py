@@ -25,8 +25,8 @@ def plot_forest(
 ) -> plt.Axes:
     """Draw the columns `estimate`, `low` and `high`, one line of the plot for each value of `label`.
 
-    `colors` and `markers` (default: discs) belong to the values of `hue`; a marker is not filled where
-    `hollow`, a boolean for each row, is True. With `log` the axis is logarithmic and no effect is 1, not 0.
+    Lines are in order of first appearance; `colors` and `markers` belong to the values of `hue`. `hollow`, a
+    boolean for each row, leaves a marker unfilled. With `log` the axis is logarithmic: no effect is 1, not 0.
     """
     ax, markers = ax or plt.subplots()[1], markers or dict.fromkeys(colors, "o")
     hollow = [False] * len(estimates) if hollow is None else hollow

@@ -53,11 +53,7 @@ def method_styles(methods: Sequence[str]) -> dict[str, dict[str, Any]]:
 
 
 def axis_label(column: str) -> str:
-    """The words for a column of the tables.
-
-    >>> axis_label("dead_fraction"), axis_label("test_acc_last")
-    ('dead fraction', 'test accuracy after the last epoch')
-    """
+    """The words for a column of the tables."""
     stem = column.removesuffix("_last")
     words = AXIS_LABELS.get(stem, stem.replace("_", " "))
     return words if stem == column else f"{words} after the last epoch"

@@ -90,7 +90,7 @@ def paired_difference(
 def probability_of_improvement(
     table: pd.DataFrame, value: str, method: str, baseline: str, by: Columns = DEPTHS
 ) -> pd.DataFrame:
-    """Share of pairs in which `method` has the larger `value`, a tie counting half (Agarwal et al. 2021).
+    """Share of pairs in which `method` has the larger `value`, a tie counting half (arXiv 2108.13264).
 
     Columns after `by`: method, baseline, n, probability, and Wilson's 95 % interval (1927) low, high.
     """

@@ -120,7 +120,7 @@ def test_an_altered_pickle_is_never_opened(part, files, root, raw, tmp_path):
 
 def test_checksums_that_the_user_recorded_count_where_none_are_known(files, root, raw):
     pubmed = root / "PubMed" / "raw"
-    with pytest.raises(DataUnavailableError, match=r"none: record it in .*SHA256SUMS"):
+    with pytest.raises(DataUnavailableError, match=r"not known; record it in .*SHA256SUMS"):
         load_graph("PubMed", root)
     pubmed.mkdir(parents=True, exist_ok=True)
     for part in data.RAW_PARTS:

@@ -66,7 +66,8 @@ def test_bad_grids_are_refused(arguments, message):
     [
         ([], {}, "configs"),
         ([Config(), Config()], {}, "seed=0"),
-        ([Config()], {"n_jobs": 0}, "n_jobs == 0"),
+        ([Config()], {"n_jobs": 0}, "n_jobs .*0 was"),
+        ([Config()], {"n_jobs": 1.5}, "n_jobs .*1.5 was"),
         ([Config(dataset="cora")], {}, "dataset .*'cora'"),
         ([Config()], {"device": "gpu"}, "device .*'gpu'"),
     ],
