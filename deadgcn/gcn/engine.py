@@ -96,10 +96,8 @@ class Passes:
                 posts = [act(z.clone()) for z in leaf.unbind()]
                 for post in posts:
                     if not torch.is_tensor(post) or (post.shape, post.dtype) != (pre[0].shape, pre.dtype):
-                        name = getattr(act, "__name__", repr(act))
-                        raise ValueError(
-                            f"act must return {list(pre[0].shape)} of {pre.dtype}, but {name} does not"
-                        )
+                        legal = f"{list(pre[0].shape)} of {pre.dtype}"
+                        raise ValueError(f"act must return {legal}, but {act!r} does not")
                 post = torch.stack(posts)
             self._own.append((leaf, post))
             pre.copy_(post)
