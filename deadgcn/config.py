@@ -11,6 +11,10 @@ DATASETS = ("Cora", "CiteSeer", "PubMed", "SyntheticCora")
 # Activations that PyTorch Geometric knows by these names: one number in, one out, nothing drawn or learned.
 ACTS = ("relu", "leaky_relu", "elu", "selu", "celu", "gelu", "silu", "mish", "tanh", "sigmoid", "softplus")
 
+# What is done to neurons instead of stripping all dead ones; deadgcn/gcn/interventions.py defines them.
+INTERVENTIONS = ("none", "partial", "sham", "most positive", "random negative", "bias shift", "rescale")
+INTERVENTIONS += ("reset moments", "leaky gradient", "silence", "freeze")
+
 
 class Config(BaseModel):
     """Settings of one run: one network, trained from one seed.
@@ -27,18 +31,20 @@ class Config(BaseModel):
     num_layers: int = Field(10, ge=0, le=10_000)  # graph convolutions; 0 is the linear head alone
     seed: int = Field(0, ge=0, lt=2**63)  # the original set none
 
-    adjacency: Literal["normalized", "identity"] = "normalized"  # identity: a network without a graph
+    propagation: float = Field(1.0, ge=0, le=1)  # share a of the graph in (1 - a) I + a Â; 0: no graph
     normalize_features: bool = False  # each row by its sum; the paper's are raw 0/1 words
     hidden_channels: int = Field(32, ge=1, le=65_536)
     act: str | Callable = "relu"  # one of ACTS, or a function of pre-activations [N, d]
     negative_slope: float = Field(0.8, gt=0, lt=1)  # of leaky_relu
     bias: bool = True  # the convolutions' biases
+    init: Literal["glorot", "he", "orthogonal", "looks_linear"] = "glorot"  # of the convolutions' weights
     dropout: float = Field(0.0, ge=0, lt=1)  # after each activation; the paper uses none
     input_dropout: float = Field(0.0, ge=0, lt=1)  # on the features; the paper uses none
 
     lr: float = Field(0.005, gt=0)
     weight_decay: float = Field(5e-4, ge=0)  # L2
     weight_decay_on: Literal["all", "first"] = "all"  # "first": the first layer's only
+    decoupled: bool = False  # weight decay outside of the gradient, as in AdamW (arXiv 1711.05101)
     epochs: int = Field(100, ge=1, le=1_000_000)
 
     strip: bool = False  # synaptic stripping after an epoch ("pruning" in the paper)
@@ -50,6 +56,8 @@ class Config(BaseModel):
     dead_threshold: float = Field(1.0, gt=0, le=1)  # share of those nodes that must be exactly 0
     warmup: int = Field(1, ge=0)  # first epoch (from 0) that may be best or be stripped; text: 0
     strip_every: int = Field(1, ge=1)  # gates both, as in the original's code
+    intervention: Literal[INTERVENTIONS] = "none"  # instead of strip; see gcn/interventions.py
+    dose: float = Field(1.0, gt=0, le=1)  # of some interventions: the share of the neurons, or the slope
     best_kept: Literal["before strip", "after strip"] = "before strip"  # of its epoch; the text does not say
 
     @field_validator("*", mode="before")
@@ -75,6 +83,18 @@ class Config(BaseModel):
         if not any(self.counts(epoch) for epoch in range(self.warmup, self.epochs)):
             shown = f"epochs={self.epochs}, warmup={self.warmup} and strip_every={self.strip_every}"
             raise ValueError(f"at least one epoch must be evaluated, but {shown} leave none")
+        return self
+
+    @model_validator(mode="after")
+    def _settings_fit(self) -> "Config":
+        if self.init == "looks_linear" and self.hidden_channels % 2:
+            raise ValueError(f"looks_linear needs an even hidden_channels, but got {self.hidden_channels}")
+        if self.intervention != "none" and (self.strip or self.act != "relu"):
+            raise ValueError(
+                f"{self.intervention!r} needs strip=False and act='relu', but got {self.strip}, {self.act!r}"
+            )
+        if self.intervention == "bias shift" and not self.bias:
+            raise ValueError("'bias shift' needs bias=True, but got False")
         return self
 
     def counts(self, epoch: int) -> bool:

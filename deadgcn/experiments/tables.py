@@ -107,7 +107,7 @@ class Tables:
         place = fits.index(True)
         use_one_thread()  # as in training: sums are rounded alike, and what is exactly 0 there is 0 here
         config = self.configs[place]
-        graph, adj = as_seen(graph, config.normalize_features, config.adjacency)
+        graph, adj = as_seen(graph, config.normalize_features, config.propagation)
         model = build([config], graph).eval()
         if trained:
             model.load_run_state_dict(0, self.states[place])

@@ -19,31 +19,41 @@ def build(configs: Sequence[Config], graph: Data) -> GCN:
     """The untrained networks of configs that differ in their seed only."""
     config, num_classes = configs[0], int(graph.y.max()) + 1
     sizes = graph.num_features, config.hidden_channels, num_classes, config.num_layers
-    options = config.model_dump(include={"negative_slope", "bias", "dropout", "input_dropout"})
-    return GCN(*sizes, act=config.act, **options, seeds=[config.seed for config in configs])
+    options = config.model_dump(include={"negative_slope", "bias", "dropout", "input_dropout", "init"})
+    model = GCN(*sizes, act=config.act, **options, seeds=[config.seed for config in configs])
+    if config.intervention == "leaky gradient":
+        model.backward_slope = config.dose
+    return model
 
 
-def as_seen(graph: Data, normalize: bool, adjacency: str) -> tuple[Data, Tensor]:
-    """The graph and the normalised adjacency that networks of these settings see."""
+def as_seen(graph: Data, normalize: bool, propagation: float) -> tuple[Data, Tensor]:
+    """The graph, and the matrix by which networks of these settings average over neighbours.
+
+    That is (1 - a) I + a Â for a = ``propagation``. The measures of smoothing keep the graph's edges.
+    """
     if normalize:
         graph = NormalizeFeatures()(graph)
-    # Without edges only the self-loops are left. The measures of smoothing keep the graph's edges.
-    edges = graph.edge_index[:, : None if adjacency == "normalized" else 0]
-    return graph, normalized_adjacency(edges, graph.num_nodes)
+    adj = normalized_adjacency(graph.edge_index, graph.num_nodes)  # every node has a self-loop
+    if propagation < 1:
+        rows = torch.arange(graph.num_nodes).repeat_interleave(adj.crow_indices().diff())
+        own = (rows == adj.col_indices()).to(adj.values())
+        mixed = propagation * adj.values() + (1 - propagation) * own
+        adj = torch.sparse_csr_tensor(adj.crow_indices(), adj.col_indices(), mixed, adj.shape)
+    return graph, adj
 
 
-def on_device(graph: Data, device: torch.device, normalize: bool, adjacency: str) -> tuple[Data, Tensor]:
+def on_device(graph: Data, device: torch.device, normalize: bool, propagation: float) -> tuple[Data, Tensor]:
     """The graph and adjacency of :func:`as_seen` on a device, its nodes in another order.
 
     Neighbours near each other in memory make the sparse product faster; no result names a node.
     """
     links = to_scipy_sparse_matrix(graph.edge_index, num_nodes=graph.num_nodes).tocsr()
     order = reverse_cuthill_mckee(links, symmetric_mode=True).astype("int64")
-    graph, adj = as_seen(graph.subgraph(torch.from_numpy(order)), normalize, adjacency)
+    graph, adj = as_seen(graph.subgraph(torch.from_numpy(order)), normalize, propagation)
     return graph.to(device), adj.to(device)
 
 
 @cache
-def prepared(dataset: str, device: torch.device, normalize: bool, adjacency: str) -> tuple[Data, Tensor]:
+def prepared(dataset: str, device: torch.device, normalize: bool, propagation: float) -> tuple[Data, Tensor]:
     """The same for a data set by name, loaded once per process."""
-    return on_device(load_graph(dataset), device, normalize, adjacency)
+    return on_device(load_graph(dataset), device, normalize, propagation)

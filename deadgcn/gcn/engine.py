@@ -106,6 +106,12 @@ class Passes:
         else:
             pre.relu_()
 
+    def pre_activation(self, layer: int) -> Tensor:
+        """Compute a layer's pre-activations ``[R, N, d]`` again, from the inputs of the last forward pass."""
+        weight, bias = self.model.convolution(layer)
+        pre = sparse_product(self.adj, _times_transposed(self._inputs[layer], weight))
+        return pre if bias is None else pre + bias[:, None]
+
     @torch.no_grad()
     def backward(self, grad: Tensor, nodes: Tensor, of_activations: Sequence[Tensor] = ()) -> list[Tensor]:
         """Return the gradients of ``model.parameters()`` at the weights of the last forward pass.
@@ -137,7 +143,7 @@ class Passes:
 
     def _activation_backward_(self, layer: int, grad: Tensor) -> None:
         """Turn the gradient ``[R, N, d]`` of an activation into that of its pre-activation, in place."""
-        post, slope = self.activations[layer], self.model.slope
+        post, slope = self.activations[layer], self.model.backward_slope
         if self.model.own_act:
             pre, own = self._own[layer]
             grad.copy_(torch.autograd.grad(own, pre, grad, retain_graph=True)[0])

@@ -1,6 +1,5 @@
 """R plain graph convolutional networks of any depth, side by side on one graph."""
 
-import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -8,6 +7,7 @@ from torch import Tensor, nn
 from torch_geometric.nn.resolver import activation_resolver
 
 from deadgcn.gcn.engine import Network
+from deadgcn.gcn.initialization import initial, initial_head
 
 
 class GCN(nn.Module):
@@ -29,6 +29,7 @@ class GCN(nn.Module):
         bias: whether the convolutions have one (the head always has).
         dropout, input_dropout: on each activation and on the features, while training; drawn from each run's
             own generator.
+        init: of the convolutions' weights and the head's: see :mod:`deadgcn.gcn.initialization`.
         seeds: one per run, so R = ``len(seeds)``.
 
     Raises ``ValueError`` for an unknown activation, a negative depth, or no seed.
@@ -51,6 +52,7 @@ class GCN(nn.Module):
         bias: bool = True,
         dropout: float = 0.0,
         input_dropout: float = 0.0,
+        init: str = "glorot",
         seeds: Sequence[int] = (0,),
     ) -> None:
         super().__init__()
@@ -58,22 +60,21 @@ class GCN(nn.Module):
             raise ValueError(f"need num_layers >= 0 and a seed, but {num_layers} and {seeds!r} were passed")
         self.num_layers = num_layers
         self.slope = {"relu": 0.0, "leaky_relu": negative_slope}.get(act)  # None: another activation
+        self.backward_slope = self.slope  # at inputs below 0; differs in one intervention
         self.own_act = activation_resolver(act) if self.slope is None else None
         self.dropout, self.input_dropout = dropout, input_dropout
         self.seeds = tuple(int(seed) for seed in seeds)
         self.generators = [torch.Generator().manual_seed(seed) for seed in self.seeds]
         widths = [in_channels] + [hidden_channels] * num_layers
         pairs = list(zip(widths[1:], widths, strict=False))  # (d_out, d_in) of each convolution
-        weights = [self._uniform(*pair, math.sqrt(6 / sum(pair))) for pair in pairs]  # Glorot
-        self.weights = nn.ParameterList(weights)  # L times [R, d_out, d_in]
+        drawn = [
+            [initial(init, *pair, layer, g) for g in self.generators] for layer, pair in enumerate(pairs)
+        ]
+        self.weights = nn.ParameterList(map(torch.stack, drawn))  # L times [R, d_out, d_in]
         self.biases = nn.ParameterList([torch.zeros(len(seeds), d) for d, _ in pairs] if bias else [])
-        bound = math.sqrt(6 / widths[-1])
-        self.head_weight = nn.Parameter(self._uniform(out_channels, widths[-1], bound))  # [R, C, d]
+        heads = [initial_head(init, out_channels, widths[-1], num_layers, g) for g in self.generators]
+        self.head_weight = nn.Parameter(torch.stack(heads))  # [R, C, d]
         self.head_bias = nn.Parameter(torch.zeros(len(seeds), out_channels))  # [R, C]
-
-    def _uniform(self, d_out: int, d_in: int, bound: float) -> Tensor:
-        draws = [torch.empty(d_out, d_in).uniform_(-bound, bound, generator=g) for g in self.generators]
-        return torch.stack(draws)  # [R, d_out, d_in]
 
     def forward(self, x: Tensor, adj: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Return logits ``[R, N, C]`` and the L post-activations ``[R, N, d]`` (before dropout).

@@ -1,5 +1,6 @@
 """What is recorded of a network: accuracies, and for every layer death, smoothing and the gradient."""
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -14,6 +15,10 @@ from deadgcn.gcn.smoothing import all_measures, frobenius_norm
 LAYER_COLUMNS = """dirichlet_energy distance_to_mean norm normalized_dirichlet_energy rayleigh_quotient
     distance_to_limit relative_distance_to_mean mean_average_distance stable_rank effective_rank
     rank_one_distance dead_fraction zero_fraction gradient_norm""".split()
+
+CONSTANT = (
+    1e-6  # relative distance to mean below which a layer is constant: every node has the same embedding
+)
 
 
 def losses_and_gradient(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -30,10 +35,17 @@ def accuracy(logits: Tensor, y: Tensor, nodes: Tensor) -> Tensor:
     return correct.where(logits.isfinite().all(-1).all(-1), torch.nan)
 
 
+def balanced_accuracy(logits: Tensor, y: Tensor, nodes: Tensor) -> Tensor:
+    """Mean over the nodes' classes of the accuracy within each, ``[R]``: 1 / C for a constant answer."""
+    classes = [nodes[y[nodes] == label] for label in y[nodes].unique()]
+    return torch.stack([accuracy(logits, y, own) for own in classes]).mean(0)
+
+
 def measure(passes: Passes, graph: Data, dead_threshold: float) -> dict:
     """Evaluate the present weights, without dropout.
 
-    Returns ``test_acc`` and ``val_acc``, each ``[R]``, and ``layers``, a name -> array ``[R, L]``: the
+    Returns ``test_acc``, ``val_acc`` and ``balanced_acc``, each ``[R]``, ``constant [R, L]`` (1 where every
+    node has the same embedding, see :data:`CONSTANT`), and ``layers``, a name -> array ``[R, L]``: the
     measures of :func:`deadgcn.all_measures`, ``dead_fraction``, ``zero_fraction``, and ``gradient_norm``, the
     Frobenius norm of the gradient of the training loss (without weight decay) with respect to the layer's
     weight. It is exactly 0 where no gradient arrives, or where float32 underflows. Everything is missing
@@ -56,10 +68,15 @@ def measure(passes: Passes, graph: Data, dead_threshold: float) -> dict:
     gradients = passes.backward(of_logits, train_nodes)[2:]  # after the head's two, the weights come first
     for layer in range(depth):
         columns["gradient_norm"][:, layer] = frobenius_norm(gradients[layer])
+    columns = {name: values.cpu().numpy() for name, values in columns.items()}
+    size, apart = columns["norm"], columns["relative_distance_to_mean"]
+    constant = np.where(np.isfinite(size), (size == 0) | (apart < CONSTANT), np.nan)
     return {
         "test_acc": accuracy(logits, graph.y, mask_to_index(graph.test_mask)),
         "val_acc": accuracy(logits, graph.y, mask_to_index(graph.val_mask)),
-        "layers": {name: values.cpu().numpy() for name, values in columns.items()},
+        "balanced_acc": balanced_accuracy(logits, graph.y, mask_to_index(graph.test_mask)),
+        "constant": constant,
+        "layers": columns,
     }
 
 
@@ -71,14 +88,21 @@ def result(run: int, model: GCN, history: dict, stages: dict, best: Tensor, dive
     epochs = {"best_epoch": int(best[run]), "diverged_epoch": int(diverged[run])}
     numbers = {name: epoch if epoch >= 0 else None for name, epoch in epochs.items()}
     for suffix, stage in (("", stages["best"]), ("_last", stages["last"])):
-        for name in ("test_acc", "val_acc"):
+        for name in ("test_acc", "val_acc", "balanced_acc"):
             numbers[name + suffix] = round(float(stage[name][run]), 6)  # of float32
+        constant = stage["constant"][run]
+        numbers["constant_fraction" + suffix] = _mean(constant)
         for name in ("dead_fraction", "zero_fraction"):
             per_layer = stage["layers"][name][run]
-            numbers[name + suffix] = float(per_layer.mean()) if len(per_layer) else float("nan")
+            numbers[name + suffix] = _mean(per_layer)
+            numbers[f"{name}_varying{suffix}"] = _mean(per_layer[constant == 0])
     return {
         "run": numbers,
         "epochs": {name: column[:, run].cpu().numpy() for name, column in history.items()},
         **{name: {n: v[run] for n, v in stage["layers"].items()} for name, stage in stages.items()},
         "best_state": {name: value.cpu() for name, value in model.run_state_dict(run).items()},
     }
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(values.mean()) if len(values) else float("nan")

@@ -16,10 +16,10 @@ from torch_geometric.utils import mask_to_index
 from deadgcn.config import Config
 from deadgcn.gcn.build import build, on_device, prepared
 from deadgcn.gcn.engine import Passes
+from deadgcn.gcn.interventions import Intervention
 from deadgcn.gcn.model import GCN
 from deadgcn.gcn.neurons import dead_mask
 from deadgcn.gcn.records import accuracy, losses_and_gradient, measure, result
-from deadgcn.gcn.stripping import strip_dead_neurons_
 
 # A vector register's worth: every run's parameters then meet the optimiser at the same alignment, so its
 # rounding cannot depend on how many runs there are.
@@ -53,9 +53,10 @@ def train(configs: Sequence[Config], graph: Data | None = None, device: str = "a
     (config,) = settings
     use_one_thread()
     device = resolve_device(device)
-    where = device, config.normalize_features, config.adjacency
+    where = device, config.normalize_features, config.propagation
     graph, adj = prepared(config.dataset, *where) if graph is None else on_device(graph, *where)
-    model = build(configs, graph).to(device)
+    # The donors of a sham, stripped runs of the same seeds, stand before it.
+    model = build([*configs, *configs] if config.intervention == "sham" else configs, graph).to(device)
     values = _flatten_(model)  # [R, P]
     passes = Passes(model, graph.x, adj)
     stages = {"init": measure(passes, graph, config.dead_threshold)}
@@ -63,7 +64,8 @@ def train(configs: Sequence[Config], graph: Data | None = None, device: str = "a
     stages["last"] = measure(passes, graph, config.dead_threshold)
     values.copy_(best)
     stages["best"] = measure(passes, graph, config.dead_threshold)
-    return [result(run, model, history, stages, *epochs) for run in range(len(configs))]
+    runs = range(len(values))[-len(configs) :]
+    return [result(run, model, history, stages, *epochs) for run in runs]
 
 
 def use_one_thread() -> None:
@@ -112,7 +114,9 @@ def _loop(
     """
     train_nodes, val_nodes = mask_to_index(graph.train_mask), mask_to_index(graph.val_mask)
     decay = config.weight_decay if config.weight_decay_on == "all" else 0.0
-    optimizer = torch.optim.Adam([values], lr=config.lr, weight_decay=decay, fused=True)
+    kind = torch.optim.AdamW if config.decoupled else torch.optim.Adam
+    optimizer = kind([values], lr=config.lr, weight_decay=decay, fused=True)
+    intervention = Intervention(passes, optimizer, config)
     best = torch.full_like(values, torch.nan)  # a run that diverges at once has no best model
     best_acc = values.new_full((len(values),), -1.0)  # [R]
     best_epoch = torch.full_like(best_acc, -1, dtype=torch.int64)  # [R]
@@ -124,6 +128,7 @@ def _loop(
         losses, of_logits = losses_and_gradient(logits[:, train_nodes], graph.y[train_nodes])
         _set_gradients_(passes, of_logits, train_nodes, config)  # of_logits: [R, n, C]
         optimizer.step()
+        intervention.after_step_()
 
         passes.model.eval()
         logits = passes.forward()
@@ -142,11 +147,16 @@ def _loop(
             best_acc = acc.where(improved, best_acc)
             best_epoch = best_epoch.masked_fill(improved, epoch)
             kept = values.clone() if config.best_kept == "before strip" else values
-            if config.strip:
-                stripped = _strip_(passes, dead, val_nodes, config)
+            if config.strip or config.intervention != "none":
+                judged = passes.activations
+                if config.death_nodes == "val":
+                    judged = [post[:, val_nodes] for post in judged]
+                stripped = intervention.after_epoch_(
+                    [dead_mask(post, config.dead_threshold) for post in judged]
+                )
             torch.where(improved[:, None], kept, best, out=best)
         # Asking a GPU whether anything was stripped would make the processor wait for it.
-        if config.dropout or config.input_dropout or (config.strip and (stripped.is_cuda or stripped.any())):
+        if config.dropout or config.input_dropout or stripped.is_cuda or stripped.any():
             logits = None  # the next epoch needs a forward pass of its own
         dead = torch.stack(dead or [acc.new_zeros(len(acc), 0)]).double()  # [L, R, d]; no mean at depth 0
         history.append((losses, acc, dead.mean((0, 2)).masked_fill(gone, torch.nan), stripped))
@@ -163,12 +173,7 @@ def _set_gradients_(passes: Passes, of_logits: Tensor, nodes: Tensor, config: Co
     if config.weight_decay_on == "first":
         first_layer = model.convolution(0) if model.num_layers else (model.head_weight, model.head_bias)
         for parameter in first_layer:
-            if parameter is not None:
+            if parameter is not None and config.decoupled:
+                parameter.mul_(1 - config.lr * config.weight_decay)
+            elif parameter is not None:
                 parameter.grad.add_(parameter, alpha=config.weight_decay)
-
-
-def _strip_(passes: Passes, dead: list[Tensor], val_nodes: Tensor, config: Config) -> Tensor:
-    if config.death_nodes == "val":
-        dead = [dead_mask(post[:, val_nodes], config.dead_threshold) for post in passes.activations]
-    options = {"amount": config.amount, "among": config.among, "rounding": config.rounding}
-    return strip_dead_neurons_(passes.model, dead, config.replacement, **options)
