@@ -14,11 +14,11 @@ from deadgcn.gcn.smoothing import all_measures, frobenius_norm
 
 LAYER_COLUMNS = """dirichlet_energy distance_to_mean norm normalized_dirichlet_energy rayleigh_quotient
     distance_to_limit relative_distance_to_mean mean_average_distance stable_rank effective_rank
-    rank_one_distance dead_fraction zero_fraction gradient_norm""".split()
+    rank_one_distance dead_fraction zero_fraction weight_norm gradient_norm""".split()
 
-CONSTANT = (
-    1e-6  # relative distance to mean below which a layer is constant: every node has the same embedding
-)
+# A layer is constant, its embeddings being the same at every node, if its relative distance to mean is below
+# this. Over-smoothed embeddings are far above it: in a GCN's limit it is about 0.3 or more.
+CONSTANT = 0.01
 
 
 def losses_and_gradient(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -46,10 +46,10 @@ def measure(passes: Passes, graph: Data, dead_threshold: float) -> dict:
 
     Returns ``test_acc``, ``val_acc`` and ``balanced_acc``, each ``[R]``, ``constant [R, L]`` (1 where every
     node has the same embedding, see :data:`CONSTANT`), and ``layers``, a name -> array ``[R, L]``: the
-    measures of :func:`deadgcn.all_measures`, ``dead_fraction``, ``zero_fraction``, and ``gradient_norm``, the
-    Frobenius norm of the gradient of the training loss (without weight decay) with respect to the layer's
-    weight. It is exactly 0 where no gradient arrives, or where float32 underflows. Everything is missing
-    (NaN) where activations are not finite.
+    measures of :func:`deadgcn.all_measures`, ``dead_fraction``, ``zero_fraction``, and the Frobenius norms
+    ``weight_norm`` of the layer's weight and ``gradient_norm`` of the gradient of the training loss (without
+    weight decay) with respect to it. The latter is exactly 0 where no gradient arrives, or where float32
+    underflows. Everything is missing (NaN) where activations are not finite.
     """
     passes.model.eval()
     logits, depth = passes.forward(), passes.model.num_layers
@@ -68,6 +68,7 @@ def measure(passes: Passes, graph: Data, dead_threshold: float) -> dict:
     gradients = passes.backward(of_logits, train_nodes)[2:]  # after the head's two, the weights come first
     for layer in range(depth):
         columns["gradient_norm"][:, layer] = frobenius_norm(gradients[layer])
+        columns["weight_norm"][:, layer] = frobenius_norm(passes.model.weights[layer])
     columns = {name: values.cpu().numpy() for name, values in columns.items()}
     size, apart = columns["norm"], columns["relative_distance_to_mean"]
     constant = np.where(np.isfinite(size), (size == 0) | (apart < CONSTANT), np.nan)
