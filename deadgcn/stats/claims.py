@@ -1,18 +1,28 @@
-"""The paper's claims C1 to C10, and the rule that judges them, stated before the numbers were known.
+"""The paper's claims C1 to C10, and the rule that judges them.
 
-A claim consists of cells: comparisons of two methods, paired by seed. It may have several readings: of the
-best or the last model; by the paper's measures, which grow with the embeddings, or with the size divided out.
+A claim consists of cells: comparisons of two methods, paired by seed, with the direction that it states. It
+may have several readings: of the best or the last model; by the paper's measures, which grow with the
+embeddings, or by three with the size divided out. Measures of layers, death included, are compared only
+where the layer is constant in neither run of the pair.
 
-- A cell is *for* its claim if the 95 % interval is on the claimed side of zero and the paired t test gives
-  p <= 0.05, Holm-corrected for the cells of the reading. Otherwise it is *against* the claim if both are true
-  of the other side, or if the effect is smaller than a margin (two one-sided t tests, corrected as well):
-  0.02 for accuracies and fractions, a factor of 1.25 for ratios. Otherwise it is *open*.
-- A reading is *replicated* if all cells are for it, *not replicated* if one is against it, else *undecided*.
+- A cell is *not measurable* if more than half of its pairs of layers are left out as constant, or if fewer
+  than 80 % of its seeds have a pair left.
+- It is *for* its claim if the 95 % interval lies on the claimed side of zero, which is the t test's p <= 0.05
+  (a sign test's if all values are equal), and the effect is not shown to be below the margin (two one-sided
+  t tests, p <= 0.05). The margin is 0.02 for accuracies and fractions, and a factor of 1.25 for ratios;
+  C7's shares have none.
+- It is *against* the claim if the effect is on the other side, or is shown to be below the margin, with a
+  p <= 0.05 that is Holm-corrected for the cells of the reading. Otherwise it is *open*.
+- A reading is *not replicated* if any cell is against it; else *not measurable* if any cell is; *replicated*
+  if all are for it; else *undecided*. One wrong cell refutes, hence Holm's correction; support needs all
+  cells, so it needs none (intersection-union test, Berger 1982).
 - A claim has the status of its readings if they agree; otherwise it is *undecided*.
 
-C7 says "consistently": in at least 95 % of the layers. C10 is judged by intervention, as a correlation cannot
-decide it: pruning must lower the dead fraction and make embeddings more dissimilar with the size divided out,
-and do so more than in the same networks without a graph.
+C7 says "consistently": in at least 95 % of the layers. C10 is judged by intervention: at 10 layers, where
+networks learn, pruning must lower the dead fraction and raise all three measures.
+
+An earlier form of this rule followed a pilot with 10 seeds. This form was fixed in docs/protocol.md before
+the runs with seeds from 1,000 on.
 """
 
 from itertools import product
@@ -20,30 +30,30 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
-from deadgcn.stats.estimates import pair_by_seed
+from deadgcn.stats.estimates import answer, is_constant, pair_by_seed
 from deadgcn.stats.inference import finite, holm, interval, log_ratio_of_spreads, mean_tests, seeds_needed
 
-ALPHA, MARGIN, FACTOR, CONSISTENTLY = 0.05, 0.02, 1.25, 0.95
+MARGIN, FACTOR, CONSISTENTLY, LINK_LAYERS = 0.02, 1.25, 0.95, 10
 MARGINS = {"difference": MARGIN, "ratio": np.log(FACTOR), "share": 1 - CONSISTENTLY}
 ARMS = RELU, PRUNED, LEAKY = "ReLU", "ReLU + pruning", "LeakyReLU"
-MEASURES = {
-    "as published": ("dirichlet_energy", "distance_to_mean"),
-    "size divided out": ("rayleigh_quotient", "distance_to_limit"),
-}
+SIZE_FREE = ("distance_to_limit", "relative_distance_to_mean", "mean_average_distance")
+MEASURES = {"as published": ("dirichlet_energy", "distance_to_mean"), "size divided out": SIZE_FREE}
 CELL = ["claim", "reading", "cell", "quantity", "scale", "claimed"]
 
 
-def core_comparisons(runs: pd.DataFrame) -> pd.DataFrame:
-    """The comparisons of C1 to C6, from the runs of the three methods at several depths.
+def core_comparisons(runs: pd.DataFrame, layers: pd.DataFrame) -> pd.DataFrame:
+    """The comparisons of C1 to C6 and C10, from the three methods' runs at several depths and their layers.
 
     One row per cell and seed: claim, reading, cell, quantity, scale ("difference", "ratio" or "share"),
-    claimed ("more" or "less"), seed, value (a difference, a log ratio, or a share minus 0.95).
+    claimed ("more" or "less"), seed, value (a difference, a log ratio, or a share minus 0.95), constant (the
+    share of pairs of layers that were left out; missing for accuracies).
     """
     hidden = sorted(set(runs["num_layers"]) - {0})
     deep = [depth for depth in hidden if depth >= 20] or hidden[-1:]
     turning = [depth for depth in hidden if 10 <= depth <= 15] or hidden[len(hidden) // 2 :][:1]
     shallow = [depth for depth in hidden if depth <= 25] or hidden[:1]
-    claims = (
+    link = min(hidden, key=lambda depth: abs(depth - LINK_LAYERS))
+    claims = [
         ("C1", "dead_fraction", PRUNED, RELU, hidden, "less"),
         ("C2", "zero_fraction", PRUNED, RELU, hidden, "less"),
         ("C3", "test_acc", PRUNED, RELU, deep, "more"),
@@ -51,99 +61,111 @@ def core_comparisons(runs: pd.DataFrame) -> pd.DataFrame:
         ("C5", "test_acc", LEAKY, RELU, shallow, "more"),
         ("C5", "test_acc", LEAKY, PRUNED, shallow, "more"),
         ("C6", "test_acc", PRUNED, RELU, turning, "less"),
-    )
-    samples = {}
-    for model, (claim, quantity, method, baseline, depths, claimed) in product(("best", "last"), claims):
-        name = quantity if model == "best" else f"{quantity}_last"
-        pairs = pair_by_seed(runs, name, method, baseline)
-        for depth in depths:
-            at = pairs[pairs["num_layers"] == depth].set_index("seed")
-            cell, sample = (f"{method} - {baseline}, {depth} layers", name, "difference"), at["number"]
+        ("C10", "dead_fraction", PRUNED, RELU, [link], "less"),
+        *(("C10", measure, PRUNED, RELU, [link], "more") for measure in SIZE_FREE),
+    ]
+    samples, layers = {}, layers.assign(constant=is_constant(layers))
+    for model, (claim, x, method, baseline, depths, claimed) in product(("best", "last"), claims):
+        log, of_runs = x in SIZE_FREE, x == "test_acc"
+        scale, sign = ("ratio", "/") if log or claim == "C6" else ("difference", "-")
+        table, by = layers[layers["stage"] == model], ["num_layers", "layer"]
+        if of_runs:
+            table, by, x = runs.assign(constant=False), ["num_layers"], x if model == "best" else f"{x}_last"
+        pairs = pair_by_seed(table[table["num_layers"].isin(depths)], x, method, baseline, by, log)
+        for depth, at in pairs.groupby("num_layers"):
+            sample, quantity = _over_layers(at, "number"), x
+            if of_runs:
+                sample["constant"] = np.nan
             if claim == "C6":
-                cell = f"{method} / {baseline}, {depth} layers", f"spread of {name}", "ratio"
-                sample = log_ratio_of_spreads(at[["method", "baseline"]])
-            samples[claim, f"{model} model", *cell, claimed] = sample
-    return pd.concat(samples, names=[*CELL, "seed"]).reset_index(name="value")
+                quantity = f"spread of {x}"
+                sample["value"] = log_ratio_of_spreads(at.set_index("seed")[["method", "baseline"]])
+            cell = f"{method} {sign} {baseline}, {depth} layers"
+            samples[claim, f"{model} model", cell, quantity, scale, claimed] = sample
+    return pd.concat(samples, names=[*CELL, "seed"]).reset_index()
 
 
 def very_deep_comparisons(layers: pd.DataFrame) -> pd.DataFrame:
-    """The comparisons of C7 to C10, from the layers of very deep networks; columns as of `core_comparisons`.
+    """The comparisons of C7 to C9, from the layers of very deep networks; columns as of `core_comparisons`.
 
-    The column `adjacency` is "normalized" for networks with a graph, "identity" for the same without one.
+    C9 pairs the last layer with each layer of the middle half, in the same run.
     """
-    tables = dict(tuple(layers.groupby(["adjacency", "stage"])))
     last, samples = layers["layer"].max(), {}
     measures = [(name, x) for name, several in MEASURES.items() for x in several]
-
-    def pairs(x: str, stage: str, method: str = PRUNED, graph: str = "normalized") -> pd.DataFrame:
-        found = pair_by_seed(tables[graph, stage], x, method, RELU, by="layer", log=x != "dead_fraction")
-        return found.set_index(["layer", "seed"])
-
+    stages = dict(tuple(layers.assign(constant=is_constant(layers)).groupby("stage")))
     for stage, (name, x) in product(("best", "last"), measures):
-        sample = pairs(x, stage)["win"].groupby("seed").mean() - CONSISTENTLY
+        pairs = pair_by_seed(stages[stage], x, PRUNED, RELU, by="layer")
+        sample = _over_layers(pairs, "win")
+        sample["value"] -= CONSISTENTLY
         samples["C7", f"{stage} model, {name}", "share of layers, beyond 95 %", x, "share", "more"] = sample
+    at_end = stages["init"][stages["init"]["layer"] == last]
     for name, x in measures:
-        sample = pairs(x, "init", LEAKY)["number"].loc[last]
+        sample = _over_layers(pair_by_seed(at_end, x, LEAKY, RELU, by="layer", log=True), "number")
         samples["C8", name, f"{LEAKY} / {RELU}, layer {last}", x, "ratio", "more"] = sample
-    best = tables["normalized", "best"].pivot(index=["method", "seed"], columns="layer")
-    for name, method in product(MEASURES, ARMS):
-        for x in MEASURES[name]:
-            logs = np.log(best.loc[method, x].where(lambda curves: curves > 0))
-            sample = logs[last] - logs.iloc[:, last // 4 : last - last // 4].mean(axis=1)
-            samples["C9", name, f"{method}, last layer / middle half", x, "ratio", "more"] = sample
-    for stage in ("best", "last"):
-        key, cell = ("C10", f"{stage} model"), f"{PRUNED} / {RELU}"
-        dead = pairs("dead_fraction", stage)["number"].groupby("seed").mean()
-        samples[*key, f"{PRUNED} - {RELU}", "dead_fraction", "difference", "less"] = dead
-        for x in MEASURES["size divided out"]:
-            effect = pairs(x, stage)["number"].groupby("seed").mean()
-            without = pairs(x, stage, graph="identity")["number"].groupby("seed").mean()
-            samples[*key, cell, x, "ratio", "more"] = effect
-            samples[*key, f"{cell}, with / without graph", x, "ratio", "more"] = effect - without
-    return pd.concat(samples, names=[*CELL, "seed"]).reset_index(name="value")
+    best = stages["best"]
+    middle = best[best["layer"].between(last // 4 + 1, last - last // 4)]
+    pairs = middle.merge(best[best["layer"] == last], on=["method", "seed"], suffixes=("", "_end"))
+    pairs["constant"] |= pairs["constant_end"]
+    for method, (name, x) in product(ARMS, measures):
+        both = pairs.loc[pairs["method"] == method, [x, f"{x}_end"]]
+        logs = np.log(both.where(both > 0))
+        sample = _over_layers(pairs.assign(number=logs[f"{x}_end"] - logs[x]).loc[both.index], "number")
+        samples["C9", name, f"{method}, last layer / middle half", x, "ratio", "more"] = sample
+    return pd.concat(samples, names=[*CELL, "seed"]).reset_index()
 
 
 def judge(comparisons: pd.DataFrame) -> pd.DataFrame:
     """What each cell of the comparisons says about its claim, by the rule above.
 
     One row per cell: claim, reading, cell, quantity, scale, claimed, n, estimate, low, high (factors for
-    ratios), p_holm, p_equivalent (not for shares), std (of the values), answer ("for", "against", "open").
+    ratios), std (of the values), constant (share of the pairs of layers), p_value, p_equivalent (not for
+    shares), p_holm (of p_value where the effect is on the other side, of 1 elsewhere), p_equivalent_holm,
+    answer ("for", "open", "against" or "not measurable").
     """
     rows, ends = [], ["estimate", "low", "high"]
     for key, group in comparisons.groupby(CELL, sort=False):
-        sample = pd.Series(finite(group["value"]))
+        sample, constant = pd.Series(finite(group["value"])), group["constant"].fillna(0)
+        numbers = [len(sample), sample.mean(), *interval(sample), sample.std(), group["constant"].mean()]
         tests = mean_tests(sample, MARGINS[group["scale"].iloc[0]])
-        rows.append([*key, len(sample), sample.mean(), *interval(sample), *tests, sample.std()])
-    cells = pd.DataFrame(rows, columns=[*CELL, "n", *ends, "p_holm", "p_equivalent", "std"])
-    readings = cells.groupby(["claim", "reading"], sort=False)
+        lost = constant.mean().round(9) > 0.5 or (constant < 1).mean() < 0.8
+        rows.append([*key, *numbers, *tests, lost])
+    columns = [*CELL, "n", *ends, "std", "constant", "p_value", "p_equivalent", "lost"]
+    cells = pd.DataFrame(rows, columns=columns)
+    cells = cells.sort_values("claim", key=lambda x: x.str[1:].astype(int), kind="stable", ignore_index=True)
+    effect = cells["estimate"]
+    agrees = np.where(cells["claimed"] == "more", effect >= 0, effect <= 0)
+    cells["p_equivalent"] = cells["p_equivalent"].mask(cells["scale"] == "share")
+    readings = cells.assign(p_holm=cells["p_value"].mask(agrees, 1)).groupby(["claim", "reading"])
     cells["p_holm"] = readings["p_holm"].transform(holm)
-    cells["p_equivalent"] = readings["p_equivalent"].transform(holm).mask(cells["scale"] == "share")
-    more, above, below = cells["claimed"] == "more", cells["low"] > 0, cells["high"] < 0
-    clear, small = cells["p_holm"].fillna(1) <= ALPHA, cells["p_equivalent"].fillna(1) <= ALPHA
-    supports = clear & np.where(more, above, below)
-    opposes = clear & np.where(more, below, above) | small
+    cells["p_equivalent_holm"] = readings["p_equivalent"].transform(holm)
+    rows = cells.assign(difference=effect)
+    supports = answer(rows) == cells["claimed"]
+    opposes = answer(rows.assign(p_equivalent=cells["p_equivalent_holm"]), p="p_holm") != "open"
+    answers = np.select([cells["lost"], supports, opposes], ["not measurable", "for", "against"], "open")
     cells[ends] = cells[ends].mask(cells["scale"] == "ratio", np.exp)
-    return cells.assign(answer=np.select([supports, opposes], ["for", "against"], "open"))
+    return cells.assign(answer=answers).drop(columns="lost")
 
 
 def verdict(cells: pd.DataFrame) -> pd.DataFrame:
     """One row per claim: status, its readings' statuses, numbers of cells, and the decisive cell.
 
-    The decisive cell is most clearly against a claim that is not replicated, and least clearly for any other.
+    The decisive cell is most clearly against a claim that is not replicated, has most constant layers for one
+    that is not measurable, and is least clearly for any other.
     """
-    rows, shown = [], ["reading", "cell", "quantity", "scale", "n", "estimate", "low", "high"]
+    rows, shown = [], ["reading", "cell", "quantity", "scale", "n", "estimate", "low", "high", "constant"]
     for claim, group in cells.groupby("claim", sort=False):
-        readings = group.groupby("reading", sort=False)["answer"].agg(_status)
+        answers = group["answer"]
+        readings = answers.groupby(group["reading"], sort=False).agg(_status)
         status = readings.iloc[0] if readings.nunique() == 1 else "undecided"
-        unclear = group["p_holm"].fillna(1)
+        unclear = group["p_value"].fillna(1)
         if status == "not replicated":
-            against = group["answer"] == "against"
-            unclear = -group[["p_holm", "p_equivalent"]].min(axis=1).where(against)
+            unclear = -group[["p_holm", "p_equivalent_holm"]].min(axis=1).where(answers == "against")
+        elif status == "not measurable":
+            unclear = group["constant"].where(answers == status)
         elif status == "undecided":
-            unclear = unclear.mask(group["answer"] == "for")
-        told = "; ".join(f"{name}: {answer}" for name, answer in readings.items())
+            unclear = unclear.mask(answers == "for")
+        told = "; ".join(f"{name}: {found}" for name, found in readings.items())
         row = {"claim": claim, "status": status, "readings": told}
-        row |= {answer: (group["answer"] == answer).sum() for answer in ("for", "open", "against")}
+        row |= {name: (answers == name).sum() for name in ("for", "open", "against", "not measurable")}
         rows.append(row | group.loc[unclear.idxmax(), shown].add_prefix("decisive_").to_dict())
     return pd.DataFrame(rows)
 
@@ -151,19 +173,29 @@ def verdict(cells: pd.DataFrame) -> pd.DataFrame:
 def power(cells: pd.DataFrame) -> pd.DataFrame:
     """How many seeds each reading of a claim needs for a power of 0.8, by the measured standard deviations.
 
-    One row per claim and reading: cells, n, and the seeds for its most demanding cell at 0.05 / cells:
+    One row per claim and reading: cells, n, and the seeds for its most demanding cell at the level 0.05:
     for_margin for an effect of the margin's size (C7: 5 % of the layers), for_effect for the one measured.
+    Missing if a cell is not measurable, which more seeds do not change.
     """
     effect = cells["estimate"].mask(cells["scale"] == "ratio", np.log(cells["estimate"].abs()))
-    alpha = ALPHA / cells.groupby(["claim", "reading"])["cell"].transform("size")
+    std = cells["std"].mask(cells["answer"] == "not measurable")
     sizes = {"for_margin": cells["scale"].map(MARGINS), "for_effect": effect}
-    needed = {name: list(map(seeds_needed, cells["std"], size, alpha)) for name, size in sizes.items()}
+    needed = {name: list(map(seeds_needed, std, size)) for name, size in sizes.items()}
     readings = cells.assign(**needed).groupby(["claim", "reading"], sort=False)
     most = readings[list(needed)].max(skipna=False)
     return pd.concat([readings.size().rename("cells"), readings["n"].min(), most], axis=1).reset_index()
 
 
+def _over_layers(pairs: pd.DataFrame, value: str) -> pd.DataFrame:
+    """For each seed, the mean of `value` over pairs of layers that are not constant; the share of others."""
+    kept = pairs.assign(value=pairs[value].mask(pairs["constant"]))
+    return kept.groupby("seed")[["value", "constant"]].mean()
+
+
 def _status(answers: pd.Series) -> str:
-    if (answers == "for").all():
-        return "replicated"
-    return "not replicated" if (answers == "against").any() else "undecided"
+    found = set(answers)
+    if "against" in found:
+        return "not replicated"
+    if "not measurable" in found:
+        return "not measurable"
+    return "replicated" if found == {"for"} else "undecided"

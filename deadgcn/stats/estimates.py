@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 from statsmodels.stats.proportion import proportion_confint
 
-from deadgcn.stats.inference import finite, holm, interval, mean_tests
+from deadgcn.stats.inference import ALPHA, finite, holm, interval, mean_tests
 
 Columns = str | Sequence[str]
 RUNS, DEPTHS = ("method", "num_layers"), ("num_layers",)
+CONSTANT = 1e-6  # relative distance to mean below which a layer is constant: float32's rounding is 1e-7
 
 
 def summarize(table: pd.DataFrame, value: Columns, by: Columns = RUNS) -> pd.DataFrame:
@@ -36,7 +37,7 @@ def pair_by_seed(
 
     One row per group and seed: the columns of `by`, seed, method and baseline (`value` under each), number
     (their difference, or with `log` that of their logarithms), win (1 if `method` is larger, 0.5 for a tie,
-    else 0), and zero (if either is). Raises ValueError for a seed that only one method has.
+    else 0), zero and constant (if either is). Raises ValueError for a seed that only one method has.
     """
     keys = [*_as_list(by), "seed"]
     check_rows(table, [value], ["method", *keys])
@@ -55,6 +56,8 @@ def pair_by_seed(
     pairs = pairs.assign(number=number, win=wins, zero=zero)
     if "diverged_epoch" in table:
         pairs["diverged_epoch"] = first["diverged_epoch"].fillna(second["diverged_epoch"])
+    if "constant" in table:
+        pairs["constant"] = first["constant"] | second["constant"]
     return pairs.reset_index()
 
 
@@ -85,6 +88,28 @@ def paired_difference(
     rows = _per_group(pair_by_seed(table, value, method, baseline, by, log), by, compare)
     rows = rows.rename(columns={"mean": "difference"}).assign(p_holm=holm(rows["p_value"]))
     return rows.drop(columns="p_equivalent") if margin is None else rows
+
+
+def answer(rows: pd.DataFrame, p: str = "p_value") -> pd.Series:
+    """What each row of `paired_difference` with a margin shows: "more", "less", "no difference" or "open".
+
+    An effect shown to be below the margin (p_equivalent <= 0.05) is "no difference", also if it differs from
+    zero. `p` may be "p_holm". Rows with `n_zero`, which come from `log`, are ratios.
+    """
+    no_effect = rows["n_zero"].notna() if "n_zero" in rows else 0  # 1 for ratios
+    small, clear = rows["p_equivalent"].fillna(1) <= ALPHA, rows[p].fillna(1) <= ALPHA
+    shown = [small, clear & (rows["difference"] > no_effect), clear & (rows["difference"] < no_effect)]
+    return pd.Series(np.select(shown, ["no difference", "more", "less"], "open"), rows.index)
+
+
+def is_constant(layers: pd.DataFrame) -> pd.Series:
+    """Whether all nodes have the same embedding, for each row of a table of layers.
+
+    A zero matrix is constant; its relative distance to mean is missing. A diverged layer is not: all of its
+    measures are missing.
+    """
+    alike = (layers["norm"] == 0) | (layers["relative_distance_to_mean"] < CONSTANT)
+    return alike & np.isfinite(layers["norm"])
 
 
 def probability_of_improvement(

@@ -7,6 +7,7 @@ import pytest
 import scipy.stats
 
 import deadgcn as dg
+from deadgcn.stats.estimates import pair_by_seed
 
 T_2 = 4.302652729911275  # 97.5 % quantile of Student's t with 2 degrees of freedom, from a printed table
 Z = 1.959963984540054  # of the normal distribution
@@ -142,3 +143,41 @@ def test_shares_and_wilsons_interval_by_hand():
     assert table.loc[2, ["low", "high"]].tolist() == [0, pytest.approx(Z**2 / (5 + Z**2))]
     assert dg.share_above(runs, "test_acc", -1, by="method")["high"].tolist() == [1, 1, 1]
     assert dg.share_above(runs.assign(test_acc=np.nan), "test_acc", 1)["share"].isna().all()
+
+
+def test_answers_of_paired_differences():
+    values = {"more": 0.5, "less": -0.5, "small": 0.01}
+    noise = np.array([-1, 0, 0, 1]) / 1000
+    tables = [make_runs(a=1 + x + noise, b=np.ones(4)).assign(case=name) for name, x in values.items()]
+    tables.append(make_runs(a=[0.0, 9.0, 1.0, 5.0], b=np.ones(4)).assign(case="noisy"))
+    tables.append(make_runs(a=[2.0], b=[1.0]).assign(case="one"))
+    rows = dg.paired_difference(pd.concat(tables), "test_acc", "a", "b", by="case", margin=0.1)
+    assert dg.answer(rows).tolist() == ["more", "less", "no difference", "open", "open"]
+    assert rows["p_value"][2] <= 0.05  # differs from 0, and yet below the margin
+    ratios = dg.paired_difference(
+        pd.concat(tables[:3]), "test_acc", "a", "b", by="case", log=True, margin=1.1
+    )
+    assert (ratios["difference"] > 0).all()
+    assert dg.answer(ratios).tolist() == ["more", "less", "no difference"]
+    both = pd.concat([rows, ratios], ignore_index=True)
+    assert dg.answer(both).tolist() == [*dg.answer(rows), *dg.answer(ratios)]
+
+
+def test_answers_with_and_without_holm():
+    rows = pd.DataFrame({"difference": [1.0, -1.0], "p_value": 0.04, "p_holm": 0.08, "p_equivalent": np.nan})
+    assert dg.answer(rows).tolist() == ["more", "less"]
+    assert dg.answer(rows, p="p_holm").tolist() == ["open", "open"]
+
+
+def test_constant_layers():
+    norm = [1.0, 1.0, 0.0, np.nan, np.inf, 1e-30]
+    away = [1e-6, 0.9e-6, np.nan, np.nan, 0.0, 0.0]
+    layers = pd.DataFrame({"norm": norm, "relative_distance_to_mean": away}, index=[3, 3, 5, 6, 7, 8])
+    found = dg.is_constant(layers)
+    assert found.tolist() == [False, True, True, False, False, True] and found.index.equals(layers.index)
+
+
+def test_a_pair_is_constant_if_either_layer_is():
+    runs = make_runs(a=[1.0, 2.0, 3.0], b=[1.0, 2.0, 3.0])
+    runs["constant"] = [False, True, False, False, False, True]
+    assert pair_by_seed(runs, "test_acc", "a", "b")["constant"].tolist() == [False, True, True]

@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.stats
+from hypothesis import given
+from hypothesis import strategies as st
 
-from deadgcn.stats import inference
 from deadgcn.stats.inference import holm, interval, log_ratio_of_spreads, mean_tests, seeds_needed
 
 T_2 = 4.302652729911275  # 97.5 % quantile of Student's t with 2 degrees of freedom, from a printed table
@@ -22,7 +23,7 @@ def test_students_interval_by_hand():
     assert np.isnan([*interval([1.0]), *interval([]), *interval([1.0, np.nan, np.inf])]).all()
 
 
-@pytest.mark.parametrize("n", [2, 19, 20, 30])
+@pytest.mark.parametrize("n", [2, 30])
 def test_the_interval_of_equal_values_is_a_point(n):
     low, high = interval(np.full(n, 0.1))
     assert low == high == pytest.approx(0.1)
@@ -34,27 +35,30 @@ def test_the_interval_of_mostly_equal_values_is_finite(sample):
     assert low < np.mean(sample) < high
 
 
-def test_the_bootstrap_by_efrons_formulas():
-    sample = np.sort(np.random.default_rng(3).exponential(size=25))
-    rng = np.random.default_rng(0)
-    means = np.sort(sample[rng.integers(0, 25, (4_999, 25))].mean(axis=1))
-    normal = scipy.stats.norm
-    bias = normal.ppf(((means < sample.mean()).mean() + (means <= sample.mean()).mean()) / 2)
-    without = np.array([np.delete(sample, i).mean() for i in range(25)])
-    pull = without.mean() - without
-    acceleration = (pull**3).sum() / (6 * (pull**2).sum() ** 1.5)
-    shifted = [bias + normal.ppf(tail) for tail in (0.025, 0.975)]
-    levels = [normal.cdf(bias + z / (1 - acceleration * z)) for z in shifted]
-    assert interval(sample) == pytest.approx(np.quantile(means, levels), rel=1e-3)
+SAMPLES = st.lists(st.integers(-1000, 1000), min_size=2, max_size=40).map(lambda x: np.array(x) / 100)
 
 
-def test_the_bootstrap_repeats_and_depends_on_its_sample(monkeypatch):
-    one, other = np.random.default_rng(4).exponential(size=(2, 25))
-    first = interval(one)
-    assert first == interval(one[::-1]) != interval(other)
-    assert interval(5 + 4 * one) == pytest.approx(tuple(5 + 4 * x for x in first), rel=1e-9)
-    monkeypatch.setattr(inference, "SEED", 1)
-    assert first != interval(one) == pytest.approx(first, rel=0.05)
+@given(SAMPLES, st.integers(-10, 10))
+def test_interval_and_p_value_agree(sample, shift):
+    sample = sample + shift
+    (low, high), (p, _) = interval(sample), mean_tests(sample)
+    assert low == pytest.approx(-interval(-sample)[1]) and p == pytest.approx(mean_tests(-sample)[0])
+    if np.ptp(sample) and abs(p - 0.05) > 1e-9:
+        assert (p <= 0.05) == (low > 0 or high < 0)
+
+
+@pytest.mark.parametrize("n", range(2, 9))
+def test_equal_values_have_a_point_for_an_interval_and_need_six_of_them(n):
+    assert interval(np.full(n, 0.5)) == (0.5, 0.5)
+    assert (mean_tests(np.full(n, 0.5))[0] <= 0.05) == (n >= 6)
+
+
+@given(SAMPLES, st.sampled_from([0.01, 0.3, 5]))
+def test_equivalence_is_the_90_percent_interval_inside_of_the_margin(sample, margin):
+    _, p = mean_tests(sample, margin)
+    if np.ptp(sample) and abs(p - 0.05) > 1e-9:
+        ends = scipy.stats.t.interval(0.9, len(sample) - 1, sample.mean(), scipy.stats.sem(sample))
+        assert (p <= 0.05) == (max(np.abs(ends)) < margin)
 
 
 def test_p_values_by_hand():
@@ -96,5 +100,5 @@ def test_seeds_needed_against_published_and_simulated_power():
     assert np.isnan([seeds_needed(1, 0), seeds_needed(np.nan, 1), seeds_needed(1, np.nan)]).all()
     samples = 0.5 + np.random.default_rng(10).standard_normal((6000, 34))
     assert 0.78 < (scipy.stats.ttest_1samp(samples, 0, axis=1).pvalue <= 0.05).mean() < 0.83
-    assert [seeds_needed(1, 3.74, 0.05 / 8), seeds_needed(1, 15, 0.05 / 3)] == [5, 3]
+    assert seeds_needed(1, 3.74) == 3
     assert seeds_needed(0, 0.1) == seeds_needed(1, 1e3) == 2
