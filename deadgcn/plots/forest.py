@@ -8,8 +8,8 @@ from matplotlib import pyplot as plt
 from deadgcn.plots.style import axis_label
 
 # What a comparison says about a claim. The colours also differ in lightness.
-ANSWER_COLORS = {"for": "#009E73", "open": "#BDBDBD", "against": "#9A3B00"}
-ANSWER_MARKERS = {"for": "o", "open": "D", "against": "v"}
+ANSWER_COLORS = {"for": "#009E73", "open": "#BDBDBD", "against": "#9A3B00", "not measurable": "#332288"}
+ANSWER_MARKERS = {"for": "o", "open": "D", "against": "v", "not measurable": "s"}
 
 
 def plot_forest(
