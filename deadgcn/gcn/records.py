@@ -14,7 +14,7 @@ from deadgcn.gcn.smoothing import all_measures, frobenius_norm
 
 LAYER_COLUMNS = """dirichlet_energy distance_to_mean norm normalized_dirichlet_energy rayleigh_quotient
     distance_to_limit relative_distance_to_mean mean_average_distance stable_rank effective_rank
-    rank_one_distance dead_fraction zero_fraction weight_norm gradient_norm""".split()
+    rank_one_distance constant dead_fraction zero_fraction weight_norm gradient_norm""".split()
 
 # A layer is constant, its embeddings being the same at every node, if its relative distance to mean is below
 # this. Over-smoothed embeddings are far above it: in a GCN's limit it is about 0.3 or more.
@@ -44,9 +44,9 @@ def balanced_accuracy(logits: Tensor, y: Tensor, nodes: Tensor) -> Tensor:
 def measure(passes: Passes, graph: Data, dead_threshold: float) -> dict:
     """Evaluate the present weights, without dropout.
 
-    Returns ``test_acc``, ``val_acc`` and ``balanced_acc``, each ``[R]``, ``constant [R, L]`` (1 where every
-    node has the same embedding, see :data:`CONSTANT`), and ``layers``, a name -> array ``[R, L]``: the
-    measures of :func:`deadgcn.all_measures`, ``dead_fraction``, ``zero_fraction``, and the Frobenius norms
+    Returns ``test_acc``, ``val_acc`` and ``balanced_acc``, each ``[R]``, and ``layers``, a name -> array
+    ``[R, L]``: the measures of :func:`deadgcn.all_measures`, ``constant`` (1 where every node has the same
+    embedding, see :data:`CONSTANT`, else 0), ``dead_fraction``, ``zero_fraction``, and the Frobenius norms
     ``weight_norm`` of the layer's weight and ``gradient_norm`` of the gradient of the training loss (without
     weight decay) with respect to it. The latter is exactly 0 where no gradient arrives, or where float32
     underflows. Everything is missing (NaN) where activations are not finite.
@@ -61,7 +61,8 @@ def measure(passes: Passes, graph: Data, dead_threshold: float) -> dict:
             columns[name][:, layer] = values
         columns["dead_fraction"][:, layer] = dead_fraction(post, dead_threshold)
         columns["zero_fraction"][:, layer] = zero_fraction(post)
-    for name in ("dead_fraction", "zero_fraction"):  # NaN is not 0, so these would count it as alive
+    columns["constant"].copy_((columns["norm"] == 0) | (columns["relative_distance_to_mean"] < CONSTANT))
+    for name in ("constant", "dead_fraction", "zero_fraction"):  # NaN is not 0, so it would count as alive
         columns[name].masked_fill_(~columns["norm"].isfinite(), torch.nan)
     train_nodes = mask_to_index(graph.train_mask)
     _, of_logits = losses_and_gradient(logits[:, train_nodes], graph.y[train_nodes])
@@ -70,13 +71,10 @@ def measure(passes: Passes, graph: Data, dead_threshold: float) -> dict:
         columns["gradient_norm"][:, layer] = frobenius_norm(gradients[layer])
         columns["weight_norm"][:, layer] = frobenius_norm(passes.model.weights[layer])
     columns = {name: values.cpu().numpy() for name, values in columns.items()}
-    size, apart = columns["norm"], columns["relative_distance_to_mean"]
-    constant = np.where(np.isfinite(size), (size == 0) | (apart < CONSTANT), np.nan)
     return {
         "test_acc": accuracy(logits, graph.y, mask_to_index(graph.test_mask)),
         "val_acc": accuracy(logits, graph.y, mask_to_index(graph.val_mask)),
         "balanced_acc": balanced_accuracy(logits, graph.y, mask_to_index(graph.test_mask)),
-        "constant": constant,
         "layers": columns,
     }
 
@@ -91,7 +89,7 @@ def result(run: int, model: GCN, history: dict, stages: dict, best: Tensor, dive
     for suffix, stage in (("", stages["best"]), ("_last", stages["last"])):
         for name in ("test_acc", "val_acc", "balanced_acc"):
             numbers[name + suffix] = round(float(stage[name][run]), 6)  # of float32
-        constant = stage["constant"][run]
+        constant = stage["layers"]["constant"][run]
         numbers["constant_fraction" + suffix] = _mean(constant)
         for name in ("dead_fraction", "zero_fraction"):
             per_layer = stage["layers"][name][run]

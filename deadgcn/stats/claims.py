@@ -30,7 +30,7 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
-from deadgcn.stats.estimates import answer, is_constant, pair_by_seed
+from deadgcn.stats.estimates import answer, over_layers, pair_by_seed
 from deadgcn.stats.inference import finite, holm, interval, log_ratio_of_spreads, mean_tests, seeds_needed
 
 MARGIN, FACTOR, CONSISTENTLY, LINK_LAYERS = 0.02, 1.25, 0.95, 10
@@ -64,7 +64,7 @@ def core_comparisons(runs: pd.DataFrame, layers: pd.DataFrame) -> pd.DataFrame:
         ("C10", "dead_fraction", PRUNED, RELU, [link], "less"),
         *(("C10", measure, PRUNED, RELU, [link], "more") for measure in SIZE_FREE),
     ]
-    samples, layers = {}, layers.assign(constant=is_constant(layers))
+    samples = {}
     for model, (claim, x, method, baseline, depths, claimed) in product(("best", "last"), claims):
         log, of_runs = x in SIZE_FREE, x == "test_acc"
         scale, sign = ("ratio", "/") if log or claim == "C6" else ("difference", "-")
@@ -91,7 +91,7 @@ def very_deep_comparisons(layers: pd.DataFrame) -> pd.DataFrame:
     """
     last, samples = layers["layer"].max(), {}
     measures = [(name, x) for name, several in MEASURES.items() for x in several]
-    stages = dict(tuple(layers.assign(constant=is_constant(layers)).groupby("stage")))
+    stages = dict(tuple(layers.groupby("stage")))
     for stage, (name, x) in product(("best", "last"), measures):
         pairs = pair_by_seed(stages[stage], x, PRUNED, RELU, by="layer")
         sample = _over_layers(pairs, "win")
@@ -104,11 +104,12 @@ def very_deep_comparisons(layers: pd.DataFrame) -> pd.DataFrame:
     best = stages["best"]
     middle = best[best["layer"].between(last // 4 + 1, last - last // 4)]
     pairs = middle.merge(best[best["layer"] == last], on=["method", "seed"], suffixes=("", "_end"))
-    pairs["constant"] |= pairs["constant_end"]
+    pairs["constant"] = (pairs["constant"] == 1) | (pairs["constant_end"] == 1)
     for method, (name, x) in product(ARMS, measures):
         both = pairs.loc[pairs["method"] == method, [x, f"{x}_end"]]
         logs = np.log(both.where(both > 0))
-        sample = _over_layers(pairs.assign(number=logs[f"{x}_end"] - logs[x]).loc[both.index], "number")
+        number = logs[f"{x}_end"] - logs[x]
+        sample = _over_layers(pairs.loc[both.index].assign(number=number, win=np.nan, zero=False), "number")
         samples["C9", name, f"{method}, last layer / middle half", x, "ratio", "more"] = sample
     return pd.concat(samples, names=[*CELL, "seed"]).reset_index()
 
@@ -187,9 +188,7 @@ def power(cells: pd.DataFrame) -> pd.DataFrame:
 
 
 def _over_layers(pairs: pd.DataFrame, value: str) -> pd.DataFrame:
-    """For each seed, the mean of `value` over pairs of layers that are not constant; the share of others."""
-    kept = pairs.assign(value=pairs[value].mask(pairs["constant"]))
-    return kept.groupby("seed")[["value", "constant"]].mean()
+    return over_layers(pairs).set_index("seed").rename(columns={value: "value"})[["value", "constant"]]
 
 
 def _status(answers: pd.Series) -> str:

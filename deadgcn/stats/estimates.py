@@ -15,7 +15,6 @@ from deadgcn.stats.inference import ALPHA, finite, holm, interval, mean_tests
 
 Columns = str | Sequence[str]
 RUNS, DEPTHS = ("method", "num_layers"), ("num_layers",)
-CONSTANT = 1e-6  # relative distance to mean below which a layer is constant: float32's rounding is 1e-7
 
 
 def summarize(table: pd.DataFrame, value: Columns, by: Columns = RUNS) -> pd.DataFrame:
@@ -57,7 +56,7 @@ def pair_by_seed(
     if "diverged_epoch" in table:
         pairs["diverged_epoch"] = first["diverged_epoch"].fillna(second["diverged_epoch"])
     if "constant" in table:
-        pairs["constant"] = first["constant"] | second["constant"]
+        pairs["constant"] = (first["constant"] == 1) | (second["constant"] == 1)
     return pairs.reset_index()
 
 
@@ -75,6 +74,9 @@ def paired_difference(
     Columns after `by`: method, baseline, n (pairs), difference, std, low, high, p_value (paired t test),
     p_holm (corrected for the number of rows) and, with `margin`, p_equivalent. n_diverged and n_zero count
     pairs. With `log`, difference is a ratio; std and margin are factors. Both must have the same seeds.
+
+    A table of layers, unless `by` names them, gives a pair's mean over the layers that are constant in
+    neither run; the column `constant` is the share of the others.
     """
     if margin is not None and not margin > (1 if log else 0):
         raise ValueError(f"margin must be above 0 (above 1 with log), but {margin!r} was passed")
@@ -83,9 +85,12 @@ def paired_difference(
     def compare(pairs: pd.DataFrame) -> dict:
         p_value, p_equivalent = mean_tests(pairs["number"], bound)
         tests = {"p_value": p_value, "p_holm": np.nan, "p_equivalent": p_equivalent}
-        return {"method": method, "baseline": baseline} | _estimate(pairs, "number", log=log) | tests
+        shared = {"constant": pairs["constant"].mean()} if layered else {}
+        return {"method": method, "baseline": baseline} | _estimate(pairs, "number", log=log) | tests | shared
 
-    rows = _per_group(pair_by_seed(table, value, method, baseline, by, log), by, compare)
+    layered = "layer" in table and "layer" not in _as_list(by)
+    pairs = pair_by_seed(table, value, method, baseline, [*_as_list(by), *["layer"] * layered], log)
+    rows = _per_group(over_layers(pairs, by) if layered else pairs, by, compare)
     rows = rows.rename(columns={"mean": "difference"}).assign(p_holm=holm(rows["p_value"]))
     return rows.drop(columns="p_equivalent") if margin is None else rows
 
@@ -94,22 +99,26 @@ def answer(rows: pd.DataFrame, p: str = "p_value") -> pd.Series:
     """What each row of `paired_difference` with a margin shows: "more", "less", "no difference" or "open".
 
     An effect shown to be below the margin (p_equivalent <= 0.05) is "no difference", also if it differs from
-    zero. `p` may be "p_holm". Rows with `n_zero`, which come from `log`, are ratios.
+    zero. It is "not measurable" if more than half of the pairs of layers are constant. `p` may be "p_holm".
+    Rows with `n_zero`, which come from `log`, are ratios.
     """
     no_effect = rows["n_zero"].notna() if "n_zero" in rows else 0  # 1 for ratios
     small, clear = rows["p_equivalent"].fillna(1) <= ALPHA, rows[p].fillna(1) <= ALPHA
-    shown = [small, clear & (rows["difference"] > no_effect), clear & (rows["difference"] < no_effect)]
-    return pd.Series(np.select(shown, ["no difference", "more", "less"], "open"), rows.index)
+    lost = rows["constant"].round(9) > 0.5 if "constant" in rows else small & False
+    shown = [lost, small, clear & (rows["difference"] > no_effect), clear & (rows["difference"] < no_effect)]
+    return pd.Series(
+        np.select(shown, ["not measurable", "no difference", "more", "less"], "open"), rows.index
+    )
 
 
-def is_constant(layers: pd.DataFrame) -> pd.Series:
-    """Whether all nodes have the same embedding, for each row of a table of layers.
+def over_layers(pairs: pd.DataFrame, by: Columns = ()) -> pd.DataFrame:
+    """From pairs of layers to pairs of runs: means over the pairs of layers that are not constant.
 
-    A zero matrix is constant; its relative distance to mean is missing. A diverged layer is not: all of its
-    measures are missing.
+    Columns: those of `by`, seed, number, win, zero (in any layer) and constant (share of layers left out).
     """
-    alike = (layers["norm"] == 0) | (layers["relative_distance_to_mean"] < CONSTANT)
-    return alike & np.isfinite(layers["norm"])
+    kept = pairs.assign(**{name: pairs[name].mask(pairs["constant"]) for name in ("number", "win")})
+    how = {"number": "mean", "win": "mean", "zero": "any", "constant": "mean"}
+    return kept.groupby([*_as_list(by), "seed"], sort=False).agg(how).reset_index()
 
 
 def probability_of_improvement(

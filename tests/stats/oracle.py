@@ -34,13 +34,13 @@ def make_layers(ratio=2.0, dead=0.1, seeds=12, depths=(5, 10, 20, 30)) -> pd.Dat
         layers[name] = mean - dead * pruned + rng.normal(scale=0.01, size=len(layers))
     for measure in MEASURES:
         layers[measure] = 0.01 * size * np.exp(rng.normal(scale=0.02, size=len(layers)))
-    return layers.assign(norm=1.0)
+    return layers.assign(constant=0.0)
 
 
 def make_constant_(layers: pd.DataFrame, where: pd.Series) -> None:
     """Make the layers in which `where` is True constant, with absurd values of the other measures."""
     layers.loc[where, [*MEASURES, "dead_fraction", "zero_fraction"]] = 1e9
-    layers.loc[where, "relative_distance_to_mean"] = 1e-9
+    layers.loc[where, "constant"] = 1.0
 
 
 def comparisons(runs: pd.DataFrame, layers: pd.DataFrame, deep: pd.DataFrame) -> dict:
@@ -178,5 +178,5 @@ def _rows(layers: pd.DataFrame) -> list[dict]:
     rows = layers.to_dict("records")
     for row in rows:
         row["key"] = row["method"], row["seed"], row["num_layers"], row["stage"], row["layer"]
-        row["constant"] = row["norm"] == 0 or bool(row["relative_distance_to_mean"] < 1e-6)
+        row["constant"] = row["constant"] == 1  # missing where diverged
     return rows

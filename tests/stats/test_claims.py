@@ -82,10 +82,10 @@ def test_death_and_smoothing_are_compared_where_neither_layer_is_constant(cells,
 
 
 def test_zero_matrices_are_constant_and_diverged_layers_missing(layers):
-    everything = ["norm", "dead_fraction", "zero_fraction", *MEASURES]
+    everything = ["constant", "dead_fraction", "zero_fraction", *MEASURES]
     zero, lost = layers.copy(), layers.copy()
     one = (layers["seed"] == 4) & (layers["method"] == PRUNED)
-    zero.loc[one, ["norm", "relative_distance_to_mean", "mean_average_distance"]] = 0.0, np.nan, np.nan
+    zero.loc[one, ["constant", "relative_distance_to_mean", "mean_average_distance"]] = 1.0, np.nan, np.nan
     lost.loc[one, everything] = np.nan
     for table, constant in ((zero, 1 / 12), (lost, 0)):
         found = judged(make_runs(), table).query("claim in ['C1', 'C10']")

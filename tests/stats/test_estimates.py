@@ -169,15 +169,28 @@ def test_answers_with_and_without_holm():
     assert dg.answer(rows, p="p_holm").tolist() == ["open", "open"]
 
 
-def test_constant_layers():
-    norm = [1.0, 1.0, 0.0, np.nan, np.inf, 1e-30]
-    away = [1e-6, 0.9e-6, np.nan, np.nan, 0.0, 0.0]
-    layers = pd.DataFrame({"norm": norm, "relative_distance_to_mean": away}, index=[3, 3, 5, 6, 7, 8])
-    found = dg.is_constant(layers)
-    assert found.tolist() == [False, True, True, False, False, True] and found.index.equals(layers.index)
-
-
 def test_a_pair_is_constant_if_either_layer_is():
     runs = make_runs(a=[1.0, 2.0, 3.0], b=[1.0, 2.0, 3.0])
     runs["constant"] = [False, True, False, False, False, True]
     assert pair_by_seed(runs, "test_acc", "a", "b")["constant"].tolist() == [False, True, True]
+
+
+def test_layers_are_paired_and_averaged_where_neither_is_constant():
+    values = {"a": [[2.0, 8.0, 4.0], [3.0, 3.0, 9.0]], "b": [[1.0, 2.0, 2.0], [1.0, 1.0, 3.0]]}
+    rows = [
+        {"method": method, "seed": seed, "layer": layer, "x": x, "num_layers": 3, "constant": 0.0}
+        for method, runs in values.items()
+        for seed, run in enumerate(runs)
+        for layer, x in enumerate(run)
+    ]
+    layers = pd.DataFrame(rows)
+    layers.loc[(layers["method"] == "b") & (layers["seed"] == 0) & (layers["layer"] == 1), "constant"] = 1.0
+    (row,) = dg.paired_difference(layers, "x", "a", "b", log=True, margin=1.25).to_dict("records")
+    assert row["difference"] == pytest.approx((2 * 3) ** 0.5)  # seed 0: 2 and 2; seed 1: 3, 3 and 3
+    assert (row["n"], row["constant"]) == (2, pytest.approx(1 / 6))
+    (row,) = dg.paired_difference(layers, "x", "a", "b", margin=0.02).to_dict("records")
+    assert row["difference"] == pytest.approx(((1 + 2) / 2 + (2 + 2 + 6) / 3) / 2)
+    lost = dg.paired_difference(layers.assign(constant=layers["layer"] > 0), "x", "a", "b", margin=0.02)
+    assert dg.answer(lost).tolist() == ["not measurable"]
+    by_layer = dg.paired_difference(layers, "x", "a", "b", by="layer", log=True)
+    assert by_layer["n"].tolist() == [2, 2, 2] and "constant" not in by_layer

@@ -22,9 +22,9 @@ def random_tables(seed: int) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
         share = rng.choice([0, 0.2, 0.35], size=3)  # of constant layers, by arm
         of_arm = share[table["method"].map(oracle.ARMS.index)]
         oracle.make_constant_(table, rng.random(len(table)) < of_arm)
-        table.loc[rng.random(len(table)) < 0.02, ["norm", "relative_distance_to_mean"]] = 0.0, np.nan
+        table.loc[rng.random(len(table)) < 0.02, ["constant", "relative_distance_to_mean"]] = 1.0, np.nan
         lost = (table["seed"] == 0) & (table["method"] == oracle.RELU) & (table["stage"] != "init")
-        table.loc[lost, ["norm", "dead_fraction", "zero_fraction", *oracle.MEASURES]] = np.nan
+        table.loc[lost, ["constant", "dead_fraction", "zero_fraction", *oracle.MEASURES]] = np.nan
         table.loc[rng.random(len(table)) < 0.02, oracle.MEASURES[-1]] = 0.0
     runs.loc[(runs["seed"] == 3) & (runs["num_layers"] == 20), "test_acc_last"] = np.nan
     return runs, layers, deep
