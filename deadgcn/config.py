@@ -93,6 +93,8 @@ class Config(BaseModel):
             raise ValueError(
                 f"{self.intervention!r} needs strip=False and act='relu', but got {self.strip}, {self.act!r}"
             )
+        if self.intervention == "sham" and self.replacement != "zero":
+            raise ValueError(f"'sham' needs replacement='zero', but got {self.replacement!r}")
         if self.intervention == "bias shift" and not self.bias:
             raise ValueError("'bias shift' needs bias=True, but got False")
         return self

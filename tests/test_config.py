@@ -24,12 +24,15 @@ BAD = {
     "hidden_channels": [0],
     "act": ["tahn", "", "prelu", "threshold", torch.nn.PReLU(), torch.nn.Tanh, 3, None, ["relu"]],
     "negative_slope": [0, 1.0],
+    "propagation": [-0.1, 1.1],
+    "init": ["xavier"],
     "bias": [1],
     "strip": ["yes"],
     "dropout": [1],
     "input_dropout": [-0.1],
     "lr": [0, float("inf"), float("nan"), True, "5e-4"],
     "weight_decay": [-1e-4],
+    "decoupled": [1],
     "epochs": [0],
     "amount": [0, 1.5],
     "among": ["positive"],
@@ -39,6 +42,8 @@ BAD = {
     "dead_threshold": [0, 1.01],
     "warmup": [-1],
     "strip_every": [0],
+    "intervention": ["prune", None],
+    "dose": [0, 1.5],
     "dataset": [3],
     "method": [""],
 }
@@ -69,3 +74,21 @@ def test_a_run_in_which_no_epoch_counts_is_refused():
         with pytest.raises(ValidationError, match=match):
             Config(epochs=5, **settings)
     assert Config(warmup=0, epochs=1).counts(0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "match"),
+    [
+        ({"intervention": "partial", "strip": True}, "'partial' .*True"),
+        ({"intervention": "leaky gradient", "act": "elu"}, "'leaky gradient' .*'elu'"),
+        ({"intervention": "sham", "act": torch.relu}, "'sham' .*relu"),
+        ({"intervention": "sham", "replacement": "he"}, "'sham' .*'he'"),
+        ({"intervention": "bias shift", "bias": False}, "'bias shift' .*False"),
+        ({"init": "looks_linear", "hidden_channels": 7}, "looks_linear .*7"),
+    ],
+)
+def test_settings_that_do_not_fit_each_other_are_refused(settings, match):
+    with pytest.raises(ValidationError, match=match):
+        Config(**settings)
+    for name in settings:
+        Config(**{other: value for other, value in settings.items() if other != name})

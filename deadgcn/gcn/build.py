@@ -12,6 +12,7 @@ from torch_geometric.utils import to_scipy_sparse_matrix
 
 from deadgcn.config import Config
 from deadgcn.data.graphs import load_graph, normalized_adjacency
+from deadgcn.gcn.interventions import silence_
 from deadgcn.gcn.model import GCN
 
 
@@ -23,6 +24,8 @@ def build(configs: Sequence[Config], graph: Data) -> GCN:
     model = GCN(*sizes, act=config.act, **options, seeds=[config.seed for config in configs])
     if config.intervention == "leaky gradient":
         model.backward_slope = config.dose
+    if config.intervention == "silence":
+        silence_(model, config.dose)
     return model
 
 
@@ -38,7 +41,9 @@ def as_seen(graph: Data, normalize: bool, propagation: float) -> tuple[Data, Ten
         rows = torch.arange(graph.num_nodes).repeat_interleave(adj.crow_indices().diff())
         own = (rows == adj.col_indices()).to(adj.values())
         mixed = propagation * adj.values() + (1 - propagation) * own
-        adj = torch.sparse_csr_tensor(adj.crow_indices(), adj.col_indices(), mixed, adj.shape)
+        adj = torch.sparse_csr_tensor(
+            adj.crow_indices(), adj.col_indices(), mixed, adj.shape, check_invariants=False
+        )
     return graph, adj
 
 
