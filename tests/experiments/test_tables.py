@@ -57,7 +57,7 @@ def test_saved_tables_read_back_and_are_the_same_bytes_again(tables, tmp_path):
     pd.testing.assert_frame_equal(epochs, tables.epochs, check_dtype=False, rtol=1e-6)
 
 
-@pytest.mark.parametrize("settings", [{}, {"normalize_features": True}, {"adjacency": "identity"}])
+@pytest.mark.parametrize("settings", [{}, {"normalize_features": True}, {"propagation": 0.0}])
 def test_a_rebuilt_network_has_the_recorded_numbers(graph, settings):
     arms = {**METHODS, "Swish": {"act": lambda z: z * torch.sigmoid(z)}}
     tables = run_grid(grid(arms, num_layers=2, seed=range(2), **SMALL, **settings), cache=None)

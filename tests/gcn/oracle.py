@@ -44,7 +44,7 @@ class Head(torch.nn.Module):
         super().__init__()
         self.convs, self.act, self.lin = [], None, torch.nn.Linear(features, CLASSES)
 
-    def forward(self, x, _):
+    def forward(self, x, *_):
         return self.lin(x)
 
 
@@ -83,10 +83,10 @@ def with_dropout(model, x, settings, generator):
     return x
 
 
-def gradient_norms(model, graph, x, edge_index):
+def gradient_norms(model, graph, *inputs):
     """Norm of the gradient of each layer's weight in a network of PyG's, of the training nodes' loss."""
     model.zero_grad()
-    train_loss(model(x, edge_index), graph).backward()
+    train_loss(model(*inputs), graph).backward()
     return [conv.lin.weight.grad.double().norm().item() for conv in model.convs]
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch_geometric.data import Data
 from torch_geometric.transforms import NormalizeFeatures
 
 from deadgcn.config import Config
@@ -17,11 +18,13 @@ SMALL = {"num_layers": 3, "hidden_channels": 8, "epochs": 8}
     [
         {},
         {"normalize_features": True},
-        {"adjacency": "identity"},
+        {"propagation": 0.0},
         {"num_layers": 0, "normalize_features": True},
         {"strip": True, "dropout": 0.5, "input_dropout": 0.5},
         {"act": "leaky_relu", "negative_slope": 0.3, "bias": False},
         {"act": "elu"},
+        {"propagation": 0.25, "init": "looks_linear"},
+        {"intervention": "silence", "dose": 0.5},
     ],
 )
 def test_a_rebuilt_run_has_its_recorded_accuracy(settings, twin):
@@ -49,15 +52,24 @@ def test_normalized_features_are_pygs(twin):
     graph = twin.clone()
     graph.x[5] = 0  # a node without words
     graph.x[9] *= 3
-    seen, _ = as_seen(graph, True, "normalized")
+    seen, _ = as_seen(graph, True, 1.0)
     assert seen.x.sum(1).tolist() == pytest.approx((graph.x.sum(1) > 0).float().tolist(), abs=1e-6)
     assert graph.x[9].max() == 3  # the caller's features stay
     assert torch.equal(seen.x, NormalizeFeatures()(graph).x)
 
 
+@pytest.mark.parametrize("share", [0, 0.25, 1])
+def test_a_share_of_the_graph_by_hand(share):
+    """Nodes 0 and 1 have an edge, so each averages over both; node 2 is alone."""
+    graph = Data(torch.eye(3), torch.tensor([[0, 1], [1, 0]]))
+    half = share / 2
+    expected = [[1 - half, half, 0], [half, 1 - half, 0], [0, 0, 1]]
+    torch.testing.assert_close(as_seen(graph, False, share)[1].to_dense(), torch.tensor(expected))
+
+
 def test_reordered_nodes_are_the_same_graph(twin):
-    graph, adj = on_device(twin, torch.device("cpu"), False, "normalized")
-    plain, plain_adj = as_seen(twin, False, "normalized")
+    graph, adj = on_device(twin, torch.device("cpu"), False, 1.0)
+    plain, plain_adj = as_seen(twin, False, 1.0)
     order = torch.cdist(graph.x, plain.x).argmin(1)  # the old number of each node, by its words
     assert len(order.unique()) == twin.num_nodes and not torch.equal(order, order.sort().values)
     for name in ("x", "y", "train_mask", "val_mask", "test_mask"):

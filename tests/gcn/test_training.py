@@ -18,12 +18,41 @@ from deadgcn.gcn.training import resolve_device, train
 SMALL = {"num_layers": 3, "hidden_channels": 8, "epochs": 12}
 
 
-def literal_run(config, graph):
+class Stripping:
+    """What the protocol does to dead neurons after an epoch, in plain loops."""
+
+    def __init__(self, config, model, optimizer, generator, inputs):
+        self.config, self.model, self.optimizer = config, model, optimizer
+        self.generator, self.inputs = generator, inputs
+
+    def after_step(self):
+        pass
+
+    def after_epoch(self, dead):
+        """Return how many parameters changed."""
+        lists = [mask.nonzero().flatten().tolist() for mask in dead]
+        convs = enumerate(zip(self.model.convs, lists, strict=True))
+        return sum(self.on_layer(layer, conv.lin.weight, neurons) for layer, (conv, neurons) in convs)
+
+    def on_layer(self, layer, weight, dead):
+        return sum(len(self.on_neuron(weight, neuron)) for neuron in dead)
+
+    def on_neuron(self, weight, neuron):
+        negative = (weight[neuron] < 0).nonzero().flatten().tolist()
+        number = max(1, int(0.1 * len(negative))) if negative else 0
+        chosen = self.ordered(weight, neuron, negative)[:number]
+        weight[neuron, chosen] = 0
+        return chosen
+
+    def ordered(self, weight, neuron, negative):
+        return sorted(negative, key=lambda i: weight[neuron, i].item())
+
+
+def literal_run(config, graph, intervention=Stripping):
     """The protocol of one run, step by step, on PyTorch Geometric's own network and torch's own Adam."""
     sizes = graph.num_features, config.hidden_channels, CLASSES, config.num_layers
-    ours = GCN(*sizes, bias=config.bias, seeds=(config.seed,))
+    ours = GCN(*sizes, bias=config.bias, init=config.init, seeds=(config.seed,))
     model, generator = pyg_network(ours.run_state_dict(0), config.act), ours.generators[0]
-    start = copy.deepcopy(model.state_dict())
     first = list((model.convs[0] if config.num_layers else model.lin).parameters())
     rest = [p for p in model.parameters() if all(p is not own for own in first)]
     of_rest = config.weight_decay if config.weight_decay_on == "all" else 0
@@ -31,51 +60,58 @@ def literal_run(config, graph):
         {"params": first, "weight_decay": config.weight_decay},
         {"params": rest, "weight_decay": of_rest},
     ]
-    optimizer = torch.optim.Adam(groups, lr=config.lr)
+    optimizer = (torch.optim.AdamW if config.decoupled else torch.optim.Adam)(groups, lr=config.lr)
     x = graph.x / graph.x.sum(1, keepdim=True).clamp(min=1) if config.normalize_features else graph.x
-    edges = graph.edge_index if config.adjacency == "normalized" else graph.edge_index[:, :0]
+    edges = (
+        [graph.edge_index] if config.propagation == 1 else weighted_edges(model, graph, config.propagation)
+    )
+    with torch.no_grad():
+        does = intervention(config, model, optimizer, generator, (x, *edges))
+    start = copy.deepcopy(model.state_dict())
     best_acc, best, stripped, history = -1.0, None, [], []
     nodes = graph.val_mask if config.death_nodes == "val" else torch.ones_like(graph.val_mask)
     for epoch in range(config.epochs):
         optimizer.zero_grad()
-        loss = train_loss(model(with_dropout(model, x, config, generator), edges), graph)
+        loss = train_loss(model(with_dropout(model, x, config, generator), *edges), graph)
         loss.backward()
         optimizer.step()
         model.dropout = torch.nn.Identity()
-        model.act.posts.clear()
         with torch.no_grad():
-            acc = (model(x, edges).argmax(1) == graph.y)[graph.val_mask].float().mean().item()
+            does.after_step()
+            model.act.posts.clear()
+            acc = (model(x, *edges).argmax(1) == graph.y)[graph.val_mask].float().mean().item()
         dead = [dead_literally(post, config) for post in model.act.posts]
         judged = [dead_literally(post[nodes], config) for post in model.act.posts]
         count = 0
         if epoch >= config.warmup and epoch % config.strip_every == 0:
             if acc > best_acc:
                 best_acc, best = acc, (epoch, copy.deepcopy(model.state_dict()))
-            if config.strip:
-                count = strip_literally(model, judged)
+            if config.strip or config.intervention != "none":
+                with torch.no_grad():
+                    count = does.after_epoch(judged)
             if config.best_kept == "after strip" and best[0] == epoch:
                 best = (epoch, copy.deepcopy(model.state_dict()))
         stripped.append(count)
         history.append((loss.item(), acc, torch.stack(dead).double().mean().item() if dead else np.nan))
     states = {"init": start, "best": best[1], "last": copy.deepcopy(model.state_dict())}
-    return model, states, best[0], stripped, history, (x, edges)
+    return model, states, best[0], stripped, history, (x, *edges)
+
+
+def weighted_edges(model, graph, share):
+    """Edges and weights of (1 - a) I + a Â for a = ``share``, which the network then takes as they are."""
+    for conv in model.convs:
+        conv.normalize = False
+    eye = torch.eye(graph.num_nodes)
+    a = eye.clone()
+    a[tuple(graph.edge_index)] = 1
+    root = a.sum(1).sqrt()
+    mixed = (1 - share) * eye + share * a / root / root[:, None]
+    edge_index = mixed.nonzero().T
+    return edge_index, mixed[tuple(edge_index)]
 
 
 def dead_literally(post, config):
     return (post == 0).double().mean(0) >= config.dead_threshold
-
-
-def strip_literally(model, dead):
-    count = 0
-    with torch.no_grad():
-        for conv, mask in zip(model.convs, dead, strict=True):
-            for neuron in mask.nonzero().flatten().tolist():
-                row = conv.lin.weight[neuron]
-                negative = (row < 0).nonzero().flatten().tolist()
-                chosen = sorted(negative, key=lambda i: row[i].item())[: max(1, int(0.1 * len(negative)))]
-                row[chosen] = 0
-                count += len(chosen)
-    return count
 
 
 @pytest.mark.parametrize(
@@ -94,18 +130,30 @@ def strip_literally(model, dead):
         {"dropout": 0.5, "input_dropout": 0.3, "strip": True},
         {"num_layers": 0, "weight_decay": 0.1},
         {"num_layers": 0, "weight_decay": 0.1, "weight_decay_on": "first"},
-        {"adjacency": "identity", "normalize_features": True},
+        {"propagation": 0.0, "normalize_features": True},
+        {"propagation": 0.25, "strip": True},
+        {"decoupled": True, "weight_decay": 5.0},  # of which a step takes 2.5 %
+        {"decoupled": True, "weight_decay": 5.0, "weight_decay_on": "first"},
+        {"decoupled": True, "weight_decay": 5.0, "weight_decay_on": "first", "num_layers": 0},
+        {"init": "he", "strip": True},
+        {"init": "orthogonal", "strip": True},
+        {"init": "looks_linear"},
     ],
 )
 def test_agrees_with_the_protocol_step_by_step(settings, twin):
     config = Config(seed=2, **(SMALL | {"num_layers": 4} | settings))
+    stripped = check_run(config, twin)
+    assert (sum(stripped) > 0) == config.strip  # the case must have something to strip
+
+
+def check_run(config, twin, intervention=Stripping):
+    """Compare a run with a literal one; return how many parameters each epoch changed."""
     # Dropout draws row by row, so it needs the order in which training has the nodes.
-    graph = on_device(twin, torch.device("cpu"), False, "normalized")[0] if config.dropout else twin
-    model, states, best_epoch, stripped, history, inputs = literal_run(config, graph)
+    graph = on_device(twin, torch.device("cpu"), False, 1.0)[0] if config.dropout else twin
+    model, states, best_epoch, stripped, history, inputs = literal_run(config, graph, intervention)
     (result,) = train([config], twin)
     assert result["run"]["best_epoch"] == best_epoch
     assert result["epochs"]["num_stripped"].tolist() == stripped
-    assert (sum(stripped) > 0) == config.strip  # the case must have something to strip
     expected = np.array(history).T
     for name, values in zip(("train_loss", "val_acc", "dead_fraction"), expected, strict=True):
         np.testing.assert_allclose(result["epochs"][name], values, rtol=2e-4, atol=1e-6)
@@ -115,6 +163,7 @@ def test_agrees_with_the_protocol_step_by_step(settings, twin):
     for stage, state in states.items():
         model.load_state_dict(state)
         check_stage(config, result, stage, model, graph, *inputs)
+    return stripped
 
 
 def check_stage(config, result, stage, model, graph, *inputs):
