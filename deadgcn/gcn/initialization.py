@@ -6,6 +6,8 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import init
 
+INITS = ("glorot", "he", "orthogonal", "looks_linear")
+
 
 def initial(name: str, d_out: int, d_in: int, layer: int, generator: Generator) -> Tensor:
     """Return the weights ``[d_out, d_in]`` of a convolution (``layer`` from 0).
@@ -17,8 +19,14 @@ def initial(name: str, d_out: int, d_in: int, layer: int, generator: Generator) 
     - ``"looks_linear"``: mirrored pairs of neurons, whose two ReLUs together are linear because
       relu(z) - relu(-z) = z (Balduzzi et al. 2017, arXiv 1702.08591). The first layer is ``[U; -U]`` with
       Glorot-uniform U, the others are ``[[V, -V], [-V, V]]`` with V orthogonal. d must be even.
+
+    Raises ``ValueError`` for another name, or an odd d.
     """
+    if name not in INITS:
+        raise ValueError(f"init must be one of {INITS}, but {name!r} was passed")
     if name == "looks_linear":
+        if d_out % 2:
+            raise ValueError(f"looks_linear needs an even number of neurons, but got {d_out}")
         if layer == 0:
             half = _uniform(d_out // 2, d_in, math.sqrt(6 / (d_in + d_out)), generator)  # U
             return torch.cat([half, -half])

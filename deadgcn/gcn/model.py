@@ -32,7 +32,7 @@ class GCN(nn.Module):
         init: of the convolutions' weights and the head's: see :mod:`deadgcn.gcn.initialization`.
         seeds: one per run, so R = ``len(seeds)``.
 
-    Raises ``ValueError`` for an unknown activation, a negative depth, or no seed.
+    Raises ``ValueError`` for an unknown activation or init, a negative depth, or no seed.
 
     >>> model = GCN(4, 8, 3, num_layers=2, seeds=(0, 1))
     >>> logits, activations = model(torch.rand(5, 4), torch.eye(5).to_sparse_csr())
