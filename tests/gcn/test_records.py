@@ -6,7 +6,8 @@ import torch
 from gcn.oracle import gradient_norms, network, pyg_network
 
 from deadgcn.gcn.engine import Passes
-from deadgcn.gcn.records import LAYER_COLUMNS, accuracy, measure
+from deadgcn.gcn.model import GCN
+from deadgcn.gcn.records import LAYER_COLUMNS, accuracy, balanced_accuracy, measure, result
 
 SMOOTHING = LAYER_COLUMNS[:-3]  # the others are dead_fraction, zero_fraction and gradient_norm
 SIZES = ("dirichlet_energy", "distance_to_mean", "norm", "normalized_dirichlet_energy")
@@ -52,6 +53,50 @@ def test_measuring_leaves_dropout_out_and_draws_nothing(twin, twin_adj):
     for name, values in expected["layers"].items():
         assert np.array_equal(values, found["layers"][name], equal_nan=True), name
     assert all(map(torch.equal, before, (generator.get_state() for generator in dropping.generators)))
+
+
+def test_constant_layers_are_counted_and_left_out_of_varying_means(twin, twin_adj):
+    """Run 0 is as drawn. In run 1 the second layer of four is 0, so the third is its bias."""
+    model = network(twin, 4)
+    with torch.no_grad():
+        model.biases[1][1] = -1e6
+        model.biases[2][1] = 1.0
+        model.weights[3][2] = torch.nan  # run 2 has diverged
+    measured = measure(Passes(model, twin.x, twin_adj), twin, 1.0)
+    assert measured["constant"][:2].tolist() == [[0, 0, 0, 0], [0, 1, 1, 0]]
+    assert measured["constant"][2, :3].tolist() == [0, 0, 0] and np.isnan(measured["constant"][2, 3])
+    never = torch.full((3,), -1)
+    stages = dict.fromkeys(("init", "best", "last"), measured)
+    for run, layers in enumerate(measured["layers"]["dead_fraction"]):
+        numbers = result(run, model, {}, stages, never, never)["run"]
+        varying = [layers.mean(), layers[[0, 3]].mean(), layers[:3].mean()][run]
+        for suffix in ("", "_last"):
+            assert numbers[f"constant_fraction{suffix}"] == pytest.approx([0, 0.5, np.nan][run], nan_ok=True)
+            assert numbers[f"dead_fraction_varying{suffix}"] == pytest.approx(varying)
+            assert numbers[f"dead_fraction{suffix}"] == pytest.approx(layers.mean(), nan_ok=True)
+
+
+@pytest.mark.parametrize(("apart", "constant"), [(0, 1), (1e-5, 1), (1e-3, 0)])
+def test_nearly_equal_embeddings_are_constant(apart, constant, twin):
+    """Of 300 nodes one differs by a share, so the relative distance to the mean is a 17th of that."""
+    graph = twin.clone()
+    graph.x = torch.ones(twin.num_nodes, 2)
+    graph.x[0] += apart
+    model = GCN(2, 4, 7, 1)
+    model.weights[0].data.fill_(1.0)
+    passes = Passes(model, graph.x, torch.eye(twin.num_nodes).to_sparse_csr())
+    assert measure(passes, graph, 1.0)["constant"].tolist() == [[constant]]
+
+
+def test_balanced_accuracy_by_hand():
+    y, nodes = torch.tensor([0, 0, 0, 0, 2, 2, 1, 1]), torch.arange(6)  # nodes of classes 0 and 2
+    answers = torch.tensor([[0, 0, 0, 0, 0, 0, 1, 1], [0, 1, 1, 1, 2, 1, 1, 1], [2] * 8, [1] * 8])
+    logits = torch.nn.functional.one_hot(answers, 3).float()
+    expected = [1 / 2, (1 / 4 + 1 / 2) / 2, 1 / 2, 0]
+    assert balanced_accuracy(logits, y, nodes).tolist() == pytest.approx(expected)
+    assert accuracy(logits, y, nodes).tolist() == pytest.approx([4 / 6, 2 / 6, 2 / 6, 0])
+    logits[1, 7, 0] = torch.inf
+    assert balanced_accuracy(logits, y, nodes).isnan().tolist() == [False, True, False, False]
 
 
 def test_logits_that_are_not_finite_are_no_answers():
