@@ -38,6 +38,7 @@ class Config(BaseModel):
     negative_slope: float = Field(0.8, gt=0, lt=1)  # of leaky_relu
     bias: bool = True  # the convolutions' biases
     init: Literal["glorot", "he", "orthogonal", "looks_linear"] = "glorot"  # of the convolutions' weights
+    first_gain: float = Field(1.0, gt=0)  # factor of the first layer's initial weights
     dropout: float = Field(0.0, ge=0, lt=1)  # after each activation; the paper uses none
     input_dropout: float = Field(0.0, ge=0, lt=1)  # on the features; the paper uses none
 

@@ -22,6 +22,8 @@ def build(configs: Sequence[Config], graph: Data) -> GCN:
     sizes = graph.num_features, config.hidden_channels, num_classes, config.num_layers
     options = config.model_dump(include={"negative_slope", "bias", "dropout", "input_dropout", "init"})
     model = GCN(*sizes, act=config.act, **options, seeds=[config.seed for config in configs])
+    if config.num_layers:  # Adam's steps do not depend on it: a small layer changes faster than the others
+        model.weights[0].data *= config.first_gain
     if config.intervention == "leaky gradient":
         model.backward_slope = config.dose
     if config.intervention == "silence":

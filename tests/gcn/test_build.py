@@ -75,3 +75,15 @@ def test_reordered_nodes_are_the_same_graph(twin):
     for name in ("x", "y", "train_mask", "val_mask", "test_mask"):
         assert torch.equal(graph[name], plain[name][order])
     assert torch.equal(adj.to_dense(), plain_adj.to_dense()[order][:, order])
+
+
+def test_the_first_layers_gain_scales_its_weights_only(twin):
+    plain, scaled = (
+        build([Config(num_layers=2, seed=s, first_gain=gain) for s in (0, 3)], twin) for gain in (1, 0.1)
+    )
+    torch.testing.assert_close(scaled.weights[0], 0.1 * plain.weights[0])
+    assert torch.equal(scaled.weights[1], plain.weights[1]) and torch.equal(
+        scaled.head_weight, plain.head_weight
+    )
+    depth_0 = [build([Config(num_layers=0, first_gain=gain)], twin).head_weight for gain in (1, 0.1)]
+    assert torch.equal(*depth_0)
