@@ -47,9 +47,9 @@ $(READY): # written last, so that an interrupted set-up is repeated; of two at o
 
 figures: ## run every notebook: figures, tables, executed notebooks, report.html and README's numbers
 smoke: ## the same with tiny settings (params/profiles/smoke.yaml), into build/smoke
-report: ## run 09_report only: report.html from the tables that are there
+report: ## run 11_report only: report.html from the tables that are there
 smoke: override PROFILE = smoke
-report: NOTEBOOKS = notebooks/09_report.ipynb
+report: NOTEBOOKS = notebooks/11_report.ipynb
 figures smoke report: $(READY)
 	$(RUN).execute $(NOTEBOOKS) $(OPTIONS)
 	$(if $(filter .,$(PLACE)),.venv/bin/python benchmarks/readme.py)
@@ -63,7 +63,7 @@ verify: $(READY) ## run everything into build/verify and compare its tables with
 
 profiles: $(READY) ## the larger runs of params/profiles/{full,kipf}.yaml, kept in results/profiles (an hour)
 	@rm -rf build/full build/kipf
-	$(MAKE) figures PROFILE=full NOTEBOOKS='$(wildcard notebooks/0[458]_*.ipynb)'
+	$(MAKE) figures PROFILE=full NOTEBOOKS='$(wildcard notebooks/0[45]_*.ipynb notebooks/10_*.ipynb)'
 	$(MAKE) figures PROFILE=kipf NOTEBOOKS=notebooks/02_recipe.ipynb
 	for results in build/{full,kipf}/results/*; do \
 	    kept=results/profiles/$$(cut -d / -f 2,4 <<< $$results); rm -rf $$kept; mkdir -p $$kept; \

@@ -33,7 +33,7 @@ def notebooks() -> str:
     for path in sorted(PROJECT.glob("notebooks/[0-9]*.ipynb")):
         opening = "".join(json.loads(path.read_text(encoding="utf-8"))["cells"][0]["source"])
         question = re.search(r"\*\*Question\.\*\* (.*?\?)", opening, flags=re.S)[1]
-        executed = "report.html" if path.stem == "09_report" else f"notebooks/{path.name}"
+        executed = "report.html" if path.stem == "11_report" else f"notebooks/{path.name}"
         links = f"[{path.stem}](notebooks/{path.name}) ([executed](report/{executed}))"
         rows.append([links, question, minutes.get(path.stem, "–")])
     return table(["notebook", "question", "minutes"], rows)

@@ -29,7 +29,7 @@ def project(tmp_path):
     """A copy of the Makefile with notebooks and fake interpreters, set up."""
     for name in ("Makefile", "pyproject.toml", "requirements.lock"):
         shutil.copy(ROOT / name, tmp_path)
-    for name in ("notebooks/09_report.ipynb", "notebooks/01_data.ipynb", "notebooks/scratch.ipynb"):
+    for name in ("notebooks/11_report.ipynb", "notebooks/01_data.ipynb", "notebooks/scratch.ipynb"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / ".venv" / "bin").mkdir(parents=True)
@@ -60,7 +60,7 @@ def test_only_a_run_that_changes_nothing_writes_over_the_evidence(project, argum
     run, *then = logged(project)
     place = PLACES[arguments]
     assert re.findall(r"\[--output-dir\]\[(.*?)\]", run) == ([place] if place else []) and "/mine" not in run
-    assert ("[notebooks/01_data.ipynb][notebooks/09_report.ipynb]" in run) == (arguments[0] != "report")
+    assert ("[notebooks/01_data.ipynb][notebooks/11_report.ipynb]" in run) == (arguments[0] != "report")
     assert any("readme" in line for line in then) == (place == ".")
 
 

@@ -24,7 +24,7 @@ from filelock import FileLock
 from deadgcn.paper.outputs import STAGE, RunError, check_tables, record, scrub
 from deadgcn.paper.parameters import ParameterError, check, read_defaults
 
-REPORT = "09_report"  # its page is kept, not the executed notebook
+REPORT = "11_report"  # its page is kept, not the executed notebook
 
 
 def plan(notebooks: list[Path], files: list[Path], texts: list[str], place: Path | None) -> tuple[Path, dict]:
@@ -153,7 +153,7 @@ def main(argv: list[str] | None = None) -> int:
                 if "input_dir" in values:
                     check_tables(notebook.parents[1] / values["input_dir"])
                 run(notebook, values, place)
-                print(f"{notebook.stem:<16}{(time.monotonic() - start) / 60:.1f} min", flush=True)
+                print(f"{notebook.stem:<20}{(time.monotonic() - start) / 60:.1f} min", flush=True)
     except (ParameterError, RunError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1 if isinstance(error, RunError) else 2

@@ -40,13 +40,9 @@ class Parameters(Config, strict=True):
     depths: Depths = None
     num_layers: Count = None  # of the very deep networks
     example_num_layers: Count = None
-    walk_depths: Counts = None  # of the walk from the paper's text to its code
-    option_depths: Counts = None  # of the stripping's options
-    projected_depths: Counts = None
-    num_seeds: Count = None  # runs of each arm, from seed 0
+    first_seed: Annotated[int, Field(ge=0, le=10**9)] = None
+    num_seeds: Count = None  # runs of each arm, from first_seed
     num_seeds_deep: Count = None  # at num_layers
-    num_seeds_walk: Count = None
-    num_seeds_options: Count = None
     powers: Counts = None  # of the normalised adjacency
     save_checkpoints: bool = None
     n_jobs: Literal[-1] | Annotated[int, Field(ge=1, le=1024)] = None

@@ -126,11 +126,11 @@ def test_a_data_set_that_does_not_exist_is_refused(capfd):
 def test_the_report_becomes_a_page_in_place_of_its_notebook(project, monkeypatch):
     fake = SimpleNamespace(render=lambda nb: nb.cells[0].source)
     monkeypatch.setitem(sys.modules, "deadgcn.paper.report", fake)
-    write_notebook(project / "notebooks" / "09_report.ipynb", parameters="dataset = 'auto'")
-    assert call(project, "--output-dir", "out", stems=("09_report",)) == 0
+    write_notebook(project / "notebooks" / "11_report.ipynb", parameters="dataset = 'auto'")
+    assert call(project, "--output-dir", "out", stems=("11_report",)) == 0
     names = contents(project / "out")
     assert names.pop("report/SyntheticCora/report.html") == b"Text\n\n# The title\n"
-    assert [*names] == ["results/SyntheticCora/provenance/09_report.json"]
+    assert [*names] == ["results/SyntheticCora/provenance/11_report.json"]
 
 
 def test_a_notebook_that_reads_tables_refuses_edited_ones(tmp_path, capsys):

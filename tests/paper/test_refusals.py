@@ -12,8 +12,8 @@ from deadgcn.paper import execute
 NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "03_depth.ipynb"
 ILLEGAL = {
     "depths": "[-1] [1000000] [5,5] [0] [] [deep] [2.5] [yes] [null] [[2]] 5 [4,2]",
-    "walk_depths": "[0,10] [10,10] 2-30 {5:10} [2024-01-01]",
     "num_layers": "0 1000000",
+    "first_seed": "-1 1.5 [0] none 10000000000",
     "num_seeds": f"0 -3 1e5 1000000000 [1,2] two 1.0 {'9' * 4000}",
     "epochs": "0 1 on true 1:30",
     "lr": "0 -1e-3 fast off .inf .nan null {a:b} 2024-01-01",
@@ -22,7 +22,7 @@ ILLEGAL = {
     "dropout": "1 -0.1",
     "normalize_features": "1",
     "save_checkpoints": "'no'",
-    "powers": "[4,2] [0,1] [1000000000]",
+    "powers": "[4,2] [0,1] [10,10] 2-30 {5:10} [2024-01-01] [1000000000]",
     "n_jobs": "0 1000000 all",
     "scheduler": "host:8786 8786 tcp://host",
     "dataset": "../../etc [Cora,CiteSeer] -h ''",

@@ -1,4 +1,4 @@
-"""The report as a page: a tiny notebook rendered here, and what notebook 09 says about its figures."""
+"""The report as a page: a tiny notebook rendered here, and what notebook 11 says about its figures."""
 
 import re
 from pathlib import Path
@@ -89,9 +89,9 @@ def test_the_page_needs_no_network_and_no_script(rendered):
     assert "url(" not in style and "@import" not in style and page.html["lang"] == "en"
 
 
-# Notebook 09
+# Notebook 11
 
-NOTEBOOK = nbformat.read(ROOT / "notebooks" / "09_report.ipynb", as_version=4)
+NOTEBOOK = nbformat.read(ROOT / "notebooks" / "11_report.ipynb", as_version=4)
 PROSE = "\n\n".join(cell.source for cell in NOTEBOOK.cells if cell.cell_type == "markdown")
 FIGURES = re.findall(r"^!\[(.*?)\]\(\.\./figures/Cora/(\w+)\.png\)\\\n(.*)$", PROSE, flags=re.M)
 
