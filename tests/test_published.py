@@ -21,20 +21,20 @@ def test_each_row_names_its_source_and_holds_fractions(path):
 def test_deep_results_are_the_given_facts():
     deep = pd.read_csv(PUBLISHED / "deep.csv")
     facts = {
-        ("GCN", "yes", 16): 0.649,
-        ("GCN", "yes", 32): 0.603,
-        ("GCN", "yes", 64): 0.287,
-        ("GCN", "no", 16): 0.21,
-        ("GCN", "no", 32): 0.21,
-        ("GCNII", "yes", 64): 0.855,
+        ("GCN", 16): 0.649,
+        ("GCN", 32): 0.603,
+        ("GCN", 64): 0.287,
+        ("GCN + DropEdge", 16): 0.757,
+        ("GCN + DropEdge", 32): 0.625,
+        ("UGT", 32): 0.777,
+        ("GCN + G-Init", 64): 0.692,
+        ("GCNII", 64): 0.855,
     }
-    assert deep.set_index(["method", "tuned", "num_layers"])["test_acc"].to_dict() == facts
+    assert deep.set_index(["method", "num_layers"])["test_acc"].to_dict() == facts
     assert set(deep["dataset"]) == {"Cora"} and deep["recipe"].notna().all()
 
 
-def test_only_what_was_traced_has_a_reference():
+def test_every_deep_result_can_be_looked_up():
     deep = pd.read_csv(PUBLISHED / "deep.csv", dtype={"reference": str})
-    traced = deep["reference"].notna()
-    assert (traced == deep["source"].str.startswith("Chen et al. 2020")).all()
-    assert deep.loc[traced, "reference"].eq("2007.02133").all()
-    assert deep.loc[~traced, "recipe"].str.contains("approximate").all()
+    assert deep["reference"].str.fullmatch(r"\d{4}\.\d{5}").all()  # arXiv
+    assert set(deep["tuned"]) <= {"yes", "no", "not said"}
