@@ -17,9 +17,9 @@ ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 BEFORE_REPORT = [path for path in NOTEBOOKS if path.stem != execute.REPORT]
 EXECUTED = sorted((ROOT / "report").rglob("*.ipynb"))
-TABLES = """data_facts recipe recipe_gaps distribution table1 paired_difference improvement pruning_smoothing
-smoothing_comparisons verdict verdict_cells correlation power""".split()
-RUNS = {"depth": 2 * 3 * 2, "pruning": 4 * 3 * 2, "smoothing": 6 * 2, "recipe": 3 * 2}
+TABLES = """data_facts recipe recipe_gaps distribution table1 paired_difference pruning_smoothing
+smoothing_means smoothing_ratios smoothing_comparisons verdict verdict_cells correlation power""".split()
+RUNS = {"depth": 2 * 3 * 2, "pruning": 4 * 3 * 2, "smoothing": 3 * 2, "recipe": 3 * 2}
 
 settings = YAML(typ="safe", pure=True).load
 each_notebook = pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
@@ -70,7 +70,8 @@ def test_every_shared_parameter_is_known_to_some_notebook():
 
 @each_notebook
 def test_code_is_short_defines_nothing_and_imports_only_the_face(notebook):
-    assert statistics.median(lengths(notebook)) <= 6 and max(lengths(notebook)) <= 16
+    _, *others = lengths(notebook)  # the first are the parameters
+    assert statistics.median(others) <= 6 and max(others) <= 16
     assert not nodes(notebook, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Try))
     assert not any((node.module or "").startswith("deadgcn") for node in nodes(notebook, ast.ImportFrom))
     names = {(alias.name, alias.asname) for node in nodes(notebook, ast.Import) for alias in node.names}
