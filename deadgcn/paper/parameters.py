@@ -43,6 +43,12 @@ class Parameters(Config, strict=True):
     first_seed: Annotated[int, Field(ge=0, le=10**9)] = None
     num_seeds: Count = None  # runs of each arm, from first_seed
     num_seeds_deep: Count = None  # at num_layers
+    num_seeds_pairs: Count = None  # of the main interventions
+    num_seeds_more: Count = None  # of the others
+    num_seeds_others: Count = None  # of the arms that a recipe is compared with
+    deeper_depths: Counts = None  # at which weight decay spares the hidden layers
+    search_depths: Counts = None
+    epochs_alive: Count = None
     powers: Counts = None  # of the normalised adjacency
     save_checkpoints: bool = None
     n_jobs: Literal[-1] | Annotated[int, Field(ge=1, le=1024)] = None

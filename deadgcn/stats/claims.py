@@ -31,9 +31,18 @@ import numpy as np
 import pandas as pd
 
 from deadgcn.stats.estimates import answer, over_layers, pair_by_seed
-from deadgcn.stats.inference import finite, holm, interval, log_ratio_of_spreads, mean_tests, seeds_needed
+from deadgcn.stats.inference import (
+    FACTOR,
+    MARGIN,
+    finite,
+    holm,
+    interval,
+    log_ratio_of_spreads,
+    mean_tests,
+    seeds_needed,
+)
 
-MARGIN, FACTOR, CONSISTENTLY, LINK_LAYERS = 0.02, 1.25, 0.95, 10
+CONSISTENTLY, LINK_LAYERS = 0.95, 10
 MARGINS = {"difference": MARGIN, "ratio": np.log(FACTOR), "share": 1 - CONSISTENTLY}
 ARMS = RELU, PRUNED, LEAKY = "ReLU", "ReLU + pruning", "LeakyReLU"
 SIZE_FREE = ("distance_to_limit", "relative_distance_to_mean", "mean_average_distance")

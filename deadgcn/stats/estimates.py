@@ -6,12 +6,13 @@ in n. Results have one row per group, in order of first appearance, and start wi
 """
 
 from collections.abc import Callable, Sequence
+from itertools import product
 
 import numpy as np
 import pandas as pd
 from statsmodels.stats.proportion import proportion_confint
 
-from deadgcn.stats.inference import ALPHA, finite, holm, interval, mean_tests
+from deadgcn.stats.inference import ALPHA, FACTOR, MARGIN, finite, holm, interval, mean_tests
 
 Columns = str | Sequence[str]
 RUNS, DEPTHS = ("method", "num_layers"), ("num_layers",)
@@ -93,6 +94,31 @@ def paired_difference(
     rows = _per_group(over_layers(pairs, by) if layered else pairs, by, compare)
     rows = rows.rename(columns={"mean": "difference"}).assign(p_holm=holm(rows["p_value"]))
     return rows.drop(columns="p_equivalent") if margin is None else rows
+
+
+def compare(
+    runs: pd.DataFrame,
+    layers: pd.DataFrame,
+    pairs: Sequence[tuple[str, str]],
+    outcomes: Sequence[str],
+    by: Columns = DEPTHS,
+) -> pd.DataFrame:
+    """`paired_difference` of each pair (method, baseline) in each outcome, with `outcome` and `answer`.
+
+    Columns of `runs` are compared by differences with the margin `MARGIN`, others, of `layers`, by ratios with
+    the margin `FACTOR`. Only seeds that both methods have count; a group without any is left out.
+    """
+    rows = []
+    for (method, baseline), outcome in product(pairs, outcomes):
+        ratio = outcome not in runs
+        table = layers if ratio else runs
+        both = table[table["method"].isin([method, baseline])]
+        both = both[both.groupby([*_as_list(by), "seed"])["method"].transform("nunique") == 2]
+        if len(both):
+            margin = FACTOR if ratio else MARGIN
+            found = paired_difference(both, outcome, method, baseline, by, ratio, margin)
+            rows.append(found.assign(outcome=outcome, answer=answer(found)))
+    return pd.concat(rows, ignore_index=True)
 
 
 def answer(rows: pd.DataFrame, p: str = "p_value") -> pd.Series:

@@ -9,6 +9,7 @@ from statsmodels.stats.power import TTestPower
 from statsmodels.stats.weightstats import DescrStatsW
 
 ALPHA = 0.05
+MARGIN, FACTOR = 0.02, 1.25  # effects below are too small to matter: differences of shares, and ratios
 ROUNDING = 1e-12  # numbers that differ by less than this share of their size are equal up to rounding
 
 
