@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 from matplotlib import pyplot as plt
+from matplotlib.ticker import MaxNLocator, NullLocator
 
 from deadgcn.plots.style import axis_label
 
@@ -41,8 +42,12 @@ def plot_forest(
     ax.axvline(1 if log else 0, color="0.3", linewidth=0.8, zorder=1)
     ax.set_yticks(places.groupby(estimates[label].to_numpy(), sort=False).mean(), lines)
     ax.set_ylim(len(lines) - 0.4, -0.6)
-    if log:  # powers of ten do not divide a narrow range
-        ax.set_xscale("log", base=2 if estimates["high"].max() < 100 * estimates["low"].min() else 10)
+    if log:
+        ax.set_xscale("log")
+        if estimates["high"].max() < 100 * estimates["low"].min():  # powers of ten do not divide it
+            ax.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+            ax.xaxis.set_major_formatter("{x:g}")
+            ax.xaxis.set_minor_locator(NullLocator())
     ax.grid(False, axis="y")
     ax.grid(True, axis="x")
     place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": len(colors), "alignment": "left"}

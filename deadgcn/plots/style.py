@@ -24,6 +24,8 @@ AXIS_LABELS = {
     "num_layers": "graph convolutions",
     "test_acc": "test accuracy",
     "val_acc": "validation accuracy",
+    "constant_fraction": "constant layers",
+    "dead_fraction_varying": "dead, other layers",
     "dirichlet_energy": "Dirichlet energy",
     "rayleigh_quotient": "Rayleigh quotient",
 }
