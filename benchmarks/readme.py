@@ -10,7 +10,6 @@ from deadgcn.config import PROJECT
 
 RESULTS = PROJECT / "results"
 GRAPHS = ["Cora", "CiteSeer"]
-VERDICTS = {"Cora": "Cora", "Cora, more seeds": "profiles/full/Cora", "CiteSeer": "CiteSeer"}
 CELLS = [("test_acc", "ReLU"), ("test_acc", "ReLU + pruning"), ("test_acc", "LeakyReLU")]
 CELLS += [("dead_fraction", "ReLU"), ("dead_fraction", "ReLU + pruning")]
 
@@ -42,9 +41,9 @@ def notebooks() -> str:
 def verdict() -> str:
     """One row per claim: its status on each graph."""
     rows = pd.read_csv(RESULTS / "Cora" / "verdict.csv", index_col="claim")[["statement"]]
-    for name, folder in VERDICTS.items():
-        rows[name] = pd.read_csv(RESULTS / folder / "verdict.csv", index_col="claim")["status"]
-    return table(["", "claim", *VERDICTS], rows.itertuples())
+    for graph in GRAPHS:
+        rows[graph] = pd.read_csv(RESULTS / graph / "verdict.csv", index_col="claim")["status"]
+    return table(["", "claim", *GRAPHS], rows.itertuples())
 
 
 def table(head: Iterable, rows: Iterable[Iterable]) -> str:

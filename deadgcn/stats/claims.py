@@ -187,7 +187,9 @@ def power(cells: pd.DataFrame) -> pd.DataFrame:
     for_margin for an effect of the margin's size (C7: 5 % of the layers), for_effect for the one measured.
     Missing if a cell is not measurable, which more seeds do not change.
     """
-    effect = cells["estimate"].mask(cells["scale"] == "ratio", np.log(cells["estimate"].abs()))
+    effect = cells["estimate"].mask(
+        cells["scale"] == "ratio", np.log(cells["estimate"].where(cells["estimate"] > 0))
+    )
     std = cells["std"].mask(cells["answer"] == "not measurable")
     sizes = {"for_margin": cells["scale"].map(MARGINS), "for_effect": effect}
     needed = {name: list(map(seeds_needed, std, size)) for name, size in sizes.items()}
