@@ -10,7 +10,7 @@ from torch_geometric.utils import mask_to_index
 from deadgcn.gcn.engine import Passes
 from deadgcn.gcn.model import GCN
 from deadgcn.gcn.neurons import dead_fraction, zero_fraction
-from deadgcn.gcn.smoothing import all_measures, frobenius_norm
+from deadgcn.gcn.smoothing import Graph, all_measures, frobenius_norm
 
 LAYER_COLUMNS = """dirichlet_energy distance_to_mean norm normalized_dirichlet_energy rayleigh_quotient
     distance_to_limit relative_distance_to_mean mean_average_distance stable_rank effective_rank
@@ -56,8 +56,9 @@ def measure(passes: Passes, graph: Data, dead_threshold: float) -> dict:
     # All in one tensor: thousands of small ones would pin the memory between them.
     table = logits.new_full((len(LAYER_COLUMNS), len(logits), depth), torch.nan, dtype=torch.float64)
     columns = dict(zip(LAYER_COLUMNS, table, strict=True))  # each [R, L]
+    structure = Graph(graph.edge_index, graph.num_nodes)
     for layer, post in enumerate(passes.activations):
-        for name, values in all_measures(post, graph.edge_index).items():
+        for name, values in all_measures(post, structure).items():
             columns[name][:, layer] = values
         columns["dead_fraction"][:, layer] = dead_fraction(post, dead_threshold)
         columns["zero_fraction"][:, layer] = zero_fraction(post)

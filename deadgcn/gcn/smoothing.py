@@ -12,51 +12,67 @@ Graphs are undirected: ``edge_index [2, E]`` holds both directions of each edge;
 the diagonal of its row sums.
 """
 
+from collections.abc import Callable
 from functools import cached_property
 
 import torch
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
-from torch_geometric.utils import remove_self_loops, to_scipy_sparse_matrix
+from torch.nn import functional as F
+from torch_geometric.utils import coalesce, remove_self_loops, to_scipy_sparse_matrix
 
 from deadgcn.data.graphs import undirected
 
 
+class Graph:
+    """What the measures need of a graph, worked out once for many embeddings of its nodes."""
+
+    def __init__(self, edge_index: Tensor, num_nodes: int, directed: bool = False) -> None:
+        edge_index = remove_self_loops(edge_index)[0]
+        if not directed:
+            undirected(edge_index, num_nodes)  # raises ValueError
+        ends, times = edge_index.sort(0).values, torch.ones_like(edge_index[0], dtype=torch.float64)
+        self.pairs, self.times = coalesce(ends, times, num_nodes)  # each pair of neighbours once: [2, P], [P]
+        self.degree = self.pairs.flatten().bincount(minlength=num_nodes).double() + 1  # [N]
+        links = to_scipy_sparse_matrix(self.pairs.cpu(), num_nodes=num_nodes)
+        self.component = torch.from_numpy(connected_components(links)[1]).to(ends)  # [N]
+
+
 class _Embeddings:
-    """Rescaled embeddings of a graph's nodes, and what several measures need of them, each computed once."""
+    """Rescaled embeddings, one matrix at a time to fit the cache, and what several measures need of them."""
 
     @classmethod
-    def of(cls, x: "Tensor | _Embeddings", edge_index: Tensor | None = None) -> "_Embeddings":
-        return x if isinstance(x, cls) else cls(x, edge_index)
+    def of(cls, x: "Tensor | _Embeddings", *graph: Tensor | Graph, **kind: bool) -> "_Embeddings":
+        return x if isinstance(x, cls) else cls(x, *graph, **kind)
 
-    def __init__(self, x: Tensor, edge_index: Tensor | None = None) -> None:
-        x = x.detach()
-        largest = torch.maximum(x.amax((-2, -1)), -x.amin((-2, -1))).double()  # far cheaper than |x|
-        # Contiguous, because the order in which a strided view is summed depends on its neighbours in memory.
-        x = x.to(torch.float64, memory_format=torch.contiguous_format, copy=True)  # [..., N, d]
-        self.scale = torch.where(largest > 0, largest / largest.frexp().mantissa, 1.0)  # a power of two
-        self.x = x.div_(self.scale[..., None, None])  # largest entry in [0.5, 1)
-        if edge_index is not None:
-            self.edge_index = undirected(remove_self_loops(edge_index)[0], x.shape[-2])  # [2, E]
-            self.degree = (self.edge_index[0].bincount(minlength=x.shape[-2]) + 1).double()  # [N]
+    def __init__(self, x: Tensor, graph: Tensor | Graph | None = None, directed: bool = False) -> None:
+        self.graph = Graph(graph, x.shape[-2], directed) if isinstance(graph, Tensor) else graph
+        self.shape, x = x.shape, x.detach().reshape(-1, *x.shape[-2:]).contiguous()  # [M, N, d]
+        reach = torch.maximum(x.amax(-2), -x.amin(-2))  # [M, d]; far cheaper than |x|
+        largest = reach.amax(-1).double()
+        scale = torch.where(largest == 0, 1.0, largest / largest.frexp().mantissa)  # powers of two
+        # Without channels of zeros (dead neurons), which change no measure; all NaN where x is not finite.
+        used = [channels.nonzero()[:, 0] for channels in (reach != 0) | (largest == 0)[:, None]]
+        parts = zip(x, used, scale, strict=True)
+        self.matrices = [one.index_select(1, own).double().div_(size) for one, own, size in parts]
+        self.scale = scale.view(self.shape[:-2])
+        self.norm = self.each(torch.linalg.vector_norm)
+        self.to_mean = self.each(lambda x: torch.linalg.vector_norm(x - x.mean(0)))
 
-    @cached_property
-    def norm(self) -> Tensor:
-        return _norm(self.x)
-
-    @cached_property
-    def to_mean(self) -> Tensor:
-        return _norm(self.x - self.x.mean(-2, keepdim=True))
+    def each(self, measure: Callable[[Tensor], Tensor]) -> Tensor:
+        """Apply a measure of one matrix to all of them, ``[...]``."""
+        return torch.stack([measure(one) for one in self.matrices]).view(self.shape[:-2])
 
     @cached_property
     def laplacian_form(self) -> Tensor:
-        return _squared_differences(self.x / self.degree.sqrt()[:, None], self.edge_index) / 2
+        weights = self.graph.degree.rsqrt()[:, None]
+        return self.each(lambda x: _squared_distances(x * weights, self.graph.pairs).sum())
 
     @cached_property
     def singular_values(self) -> Tensor:
-        """``[..., min(N, d)]``, the largest first; zeros for a matrix that is not finite."""
-        finite = self.x.isfinite().all((-2, -1))[..., None, None]
-        return torch.linalg.svdvals(torch.where(finite, self.x, 0.0))
+        values = [torch.linalg.svdvals(m) if m[0, 0].isfinite() else m.new_zeros(1) for m in self.matrices]
+        values = [F.pad(own, (0, self.shape[-1] - len(own))) for own in values]
+        return torch.stack(values).view(*self.shape[:-2], -1)  # [..., d], the largest first
 
 
 def dirichlet_energy(x: Tensor | _Embeddings, edge_index: Tensor) -> Tensor:
@@ -68,8 +84,9 @@ def dirichlet_energy(x: Tensor | _Embeddings, edge_index: Tensor) -> Tensor:
     >>> dirichlet_energy(torch.tensor([[0.0], [2.0]]), torch.tensor([[0, 1], [1, 0]]))
     tensor(2., dtype=torch.float64)
     """
-    h = _Embeddings.of(x)
-    return (_squared_differences(h.x, edge_index) / h.x.shape[-2]).sqrt() * h.scale
+    h = _Embeddings.of(x, edge_index, directed=True)
+    sums = h.each(lambda x: _squared_distances(x, h.graph.pairs) @ h.graph.times)
+    return (sums / h.shape[-2]).sqrt() * h.scale
 
 
 def distance_to_mean(x: Tensor | _Embeddings) -> Tensor:
@@ -116,15 +133,14 @@ def distance_to_limit(x: Tensor | _Embeddings, edge_index: Tensor) -> Tensor:
     divide by the norm).
     """
     h = _Embeddings.of(x, edge_index)
-    links = to_scipy_sparse_matrix(h.edge_index.cpu(), num_nodes=len(h.degree))
-    count, component = connected_components(links)
-    component = torch.from_numpy(component).to(h.edge_index)  # [N]
-    root = h.degree.sqrt()[:, None]  # [N, 1]
-    sums = h.x.new_zeros(*h.x.shape[:-2], count, h.x.shape[-1])  # [..., C, d]
-    sums.index_add_(-2, component, h.x * root)
-    mass = h.degree.new_zeros(count).index_add_(0, component, h.degree)  # [C]
-    coefficients = sums / mass[:, None]
-    return _norm(h.x - root * coefficients.index_select(-2, component)) / h.norm
+    root, component = h.graph.degree.sqrt()[:, None], h.graph.component
+    mass = component.bincount(h.graph.degree)[:, None]  # [C, 1]
+
+    def distance(x: Tensor) -> Tensor:
+        sums = x.new_zeros(len(mass), x.shape[1]).index_add_(0, component, x * root)  # [C, d]
+        return torch.linalg.vector_norm(x - root * (sums / mass).index_select(0, component))
+
+    return h.each(distance) / h.norm
 
 
 def relative_distance_to_mean(x: Tensor | _Embeddings) -> Tensor:
@@ -141,20 +157,19 @@ def mean_average_distance(x: Tensor | _Embeddings, edge_index: Tensor) -> Tensor
     left out, because it has no direction; NaN where no pair is left.
     """
     h = _Embeddings.of(x, edge_index)
-    shape = h.x.shape
-    # First by the largest, or a small row's squares would vanish.
-    unit = h.x / h.x.abs().amax(-1, keepdim=True)
-    unit /= torch.linalg.vector_norm(unit, dim=-1, keepdim=True)
-    known = ~unit.isnan().any(-1)  # [..., N]
-    means = []
-    for one, rows in zip(unit.reshape(-1, *shape[-2:]), known.reshape(-1, shape[-2]), strict=True):
-        source, target = h.edge_index[:, rows[h.edge_index].all(0)]
+
+    def mean(x: Tensor) -> Tensor:
+        pairs, length = h.graph.pairs, torch.linalg.vector_norm(x, dim=1, keepdim=True)
+        if length.min() < 1e-140:  # divide by the largest first, or a small row's squares would vanish
+            x = x / x.abs().amax(1, keepdim=True)  # NaN where the row is 0
+            length = torch.linalg.vector_norm(x, dim=1, keepdim=True)
+            pairs = pairs[:, length[:, 0].isfinite()[pairs].all(0)]
         # 1 - cos is half the squared distance of unit vectors, without the loss of digits near 0.
-        apart = one[source].sub_(one[target]).square_().sum(1) / 2  # [E]
-        sums = one.new_zeros(shape[-2]).index_add_(0, source, apart)
-        counts = source.bincount(minlength=shape[-2])
-        means.append((sums / counts)[counts > 0].mean())
-    return torch.stack(means).view(shape[:-2]).where(h.x.isfinite().all((-2, -1)), torch.nan)
+        apart = _squared_distances(x / length, pairs) / 2  # [P]
+        sums = x.new_zeros(len(x)).index_add_(0, pairs.flatten(), torch.cat([apart, apart]))
+        return (sums / pairs.flatten().bincount(minlength=len(x))).nanmean()  # of the nodes' means
+
+    return h.each(mean)
 
 
 def stable_rank(x: Tensor | _Embeddings) -> Tensor:
@@ -176,7 +191,7 @@ def rank_one_distance(x: Tensor | _Embeddings) -> Tensor:
     return (squares[..., 1:].sum(-1) / squares.sum(-1)).sqrt()
 
 
-def all_measures(x: Tensor | _Embeddings, edge_index: Tensor) -> dict[str, Tensor]:
+def all_measures(x: Tensor | _Embeddings, edge_index: Tensor | Graph) -> dict[str, Tensor]:
     """Every measure above, each ``[...]``, under its name in the tables of layers."""
     h = _Embeddings.of(x, edge_index)
     return {
@@ -194,14 +209,7 @@ def all_measures(x: Tensor | _Embeddings, edge_index: Tensor) -> dict[str, Tenso
     }
 
 
-def _squared_differences(x: Tensor, edge_index: Tensor) -> Tensor:
-    """Sum over edges of the squared distance of their ends, ``[..., N, d] -> [...]``."""
-    source, target = edge_index
-    # One matrix at a time: its E rows of differences fit the processor's cache, all matrices' do not.
-    ones = x.reshape(-1, *x.shape[-2:])
-    sums = [one[source].sub_(one[target]).square_().sum() for one in ones]  # over [E, d]
-    return torch.stack(sums).view(x.shape[:-2])
-
-
-def _norm(x: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(x, dim=(-2, -1))
+def _squared_distances(x: Tensor, pairs: Tensor) -> Tensor:
+    """Squared distance of the rows of each pair, ``[N, d]`` and ``[2, P] -> [P]``."""
+    one, other = (x.index_select(0, ends) for ends in pairs)  # far faster than x[ends]
+    return one.sub_(other).square_().sum(1)

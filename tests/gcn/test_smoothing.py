@@ -130,10 +130,11 @@ def test_each_matrix_of_a_batch_is_measured_as_if_alone_and_within_its_bounds(dr
 
 @pytest.mark.parametrize("num_channels", [1, 5, 32])
 def test_bits_do_not_depend_on_neighbours_in_memory(num_channels, twin):
+    graph = smoothing.Graph(twin.edge_index, twin.num_nodes)  # worked out once
     x = torch.randn(twin.num_nodes, 7, num_channels).transpose(0, 1)  # [7, N, d], strided
     together, before = all_measures(x, twin.edge_index), x.clone()
     for i in range(7):
-        for name, value in all_measures(x[i].clone(), twin.edge_index).items():
+        for name, value in all_measures(x[i].clone(), graph).items():
             assert torch.equal(value, together[name][i]), name
     assert torch.equal(x, before)
 
@@ -147,6 +148,18 @@ def test_the_mean_average_distance_sees_directions_of_rows_only(twin):
     assert smoothing.mean_average_distance(torch.tensor([[1.0], [-2.0], [3.0], [-4.0]]), PATH) == 2
     zeros = X * torch.tensor([[1.0], [0.0], [0.0], [1.0]])
     assert smoothing.mean_average_distance(zeros, PATH).isnan()  # no pair of neighbours is left
+
+
+def test_the_dirichlet_energy_sums_over_the_edges_that_are_listed():
+    assert dirichlet_energy(X, PATH[:, ::2]).item() == pytest.approx(math.sqrt(59 / 4), rel=1e-14)
+    assert dirichlet_energy(X, PATH[:, [1, 1, 0]]).item() == pytest.approx(math.sqrt(30 / 4), rel=1e-14)
+
+
+def test_channels_of_zeros_change_no_measure(twin):
+    x = torch.randn(twin.num_nodes, 5)
+    padded = all_measures(torch.nn.functional.pad(x, (2, 3)), twin.edge_index)
+    for name, value in all_measures(x, twin.edge_index).items():
+        assert padded[name].item() == pytest.approx(value.item(), rel=1e-13), name
 
 
 def test_without_edges_every_node_is_at_its_limit():
