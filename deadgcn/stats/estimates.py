@@ -105,8 +105,8 @@ def compare(
 ) -> pd.DataFrame:
     """`paired_difference` of each pair (method, baseline) in each outcome, with `outcome` and `answer`.
 
-    Columns of `runs` are compared by differences with the margin `MARGIN`, others, of `layers`, by ratios with
-    the margin `FACTOR`. Only seeds that both methods have count; a group without any is left out.
+    Columns of `runs` are compared by differences with the margin `MARGIN`; others, of `layers`, by ratios
+    with the margin `FACTOR`. Only seeds that both methods have count; groups without any are left out.
     """
     rows = []
     for (method, baseline), outcome in product(pairs, outcomes):
@@ -145,17 +145,6 @@ def over_layers(pairs: pd.DataFrame, by: Columns = ()) -> pd.DataFrame:
     kept = pairs.assign(**{name: pairs[name].mask(pairs["constant"]) for name in ("number", "win")})
     how = {"number": "mean", "win": "mean", "zero": "any", "constant": "mean"}
     return kept.groupby([*_as_list(by), "seed"], sort=False).agg(how).reset_index()
-
-
-def probability_of_improvement(
-    table: pd.DataFrame, value: str, method: str, baseline: str, by: Columns = DEPTHS
-) -> pd.DataFrame:
-    """Share of pairs in which `method` has the larger `value`, a tie counting half (arXiv 2108.13264).
-
-    Columns after `by`: method, baseline, n, probability, and Wilson's 95 % interval (1927) low, high.
-    """
-    names, pairs = {"method": method, "baseline": baseline}, pair_by_seed(table, value, method, baseline, by)
-    return _per_group(pairs, by, lambda group: names | _share("probability", group["win"]))
 
 
 def share_above(table: pd.DataFrame, value: str, threshold: float, by: Columns = RUNS) -> pd.DataFrame:

@@ -134,12 +134,10 @@ def test_runs_and_pairs_that_diverged_are_counted():
 
 def test_shares_and_wilsons_interval_by_hand():
     runs = make_runs(a=[1.0, 2, 3, 4, np.nan], b=[1.0, 1, 5, 1, 0], c=[0.0, 0, 0, 0, 0])
-    row = dg.probability_of_improvement(runs, "test_acc", "a", "b").iloc[0]  # tie, won, lost, won
-    assert [row[name] for name in ("method", "baseline", "n", "probability")] == ["a", "b", 4, 2.5 / 4]
-    for end in (row["low"], row["high"]):  # Wilson's interval ends where this holds
-        assert abs(end - 2.5 / 4) == pytest.approx(Z * math.sqrt(end * (1 - end) / 4))
     table = dg.share_above(runs, "test_acc", 1, by="method")
     assert table[["method", "n", "share"]].to_numpy().tolist() == [["a", 4, 0.75], ["b", 5, 0.2], ["c", 5, 0]]
+    for end in table.loc[0, ["low", "high"]]:  # Wilson's interval ends where this holds
+        assert abs(end - 0.75) == pytest.approx(Z * math.sqrt(end * (1 - end) / 4))
     assert table.loc[2, ["low", "high"]].tolist() == [0, pytest.approx(Z**2 / (5 + Z**2))]
     assert dg.share_above(runs, "test_acc", -1, by="method")["high"].tolist() == [1, 1, 1]
     assert dg.share_above(runs.assign(test_acc=np.nan), "test_acc", 1)["share"].isna().all()
@@ -194,3 +192,17 @@ def test_layers_are_paired_and_averaged_where_neither_is_constant():
     assert dg.answer(lost).tolist() == ["not measurable"]
     by_layer = dg.paired_difference(layers, "x", "a", "b", by="layer", log=True)
     assert by_layer["n"].tolist() == [2, 2, 2] and "constant" not in by_layer
+
+
+def test_arms_are_compared_with_the_studys_margins_over_common_seeds():
+    runs = pd.concat([make_runs(a=[0.5, 0.61, 0.72], b=[0.4, 0.5, 0.6]).assign(regime=r) for r in ("x", "y")])
+    runs = runs[(runs["regime"] == "x") | (runs["method"] == "a")]  # in y there is nothing to compare
+    extra = runs[runs["method"] == "b"].iloc[:1].assign(seed=99)  # a seed that only b has
+    runs = pd.concat([runs, extra], ignore_index=True)
+    layers = runs.drop(columns="test_acc").assign(
+        layer=1, constant=0.0, norm=np.where(runs["method"] == "a", 2.0, 1.0)
+    )
+    found = dg.compare(runs, layers, [("a", "b"), ("b", "a")], ["test_acc", "norm"], by="regime")
+    assert found["outcome"].tolist() == ["test_acc", "norm"] * 2 and set(found["regime"]) == {"x"}
+    assert found["difference"].tolist() == pytest.approx([0.11, 2, -0.11, 0.5]) and set(found["n"]) == {3}
+    assert found["answer"].tolist()[::2] == ["more", "less"]
