@@ -17,9 +17,12 @@ ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 BEFORE_REPORT = [path for path in NOTEBOOKS if path.stem != execute.REPORT]
 EXECUTED = sorted((ROOT / "report").rglob("*.ipynb"))
-TABLES = """data_facts recipe recipe_gaps distribution table1 paired_difference pruning_smoothing
-smoothing_means smoothing_ratios smoothing_comparisons verdict verdict_cells correlation power""".split()
+TABLES = """data_facts recipe recipe_gaps distribution table1 paired_difference
+smoothing_means smoothing_ratios weight_decay erasure interventions silenced graph_dose answers alive search
+comparisons verdict verdict_cells power""".split()
 RUNS = {"depth": 2 * 3 * 2, "pruning": 4 * 3 * 2, "smoothing": 3 * 2, "recipe": 3 * 2}
+RUNS |= {"weight_decay": 12 * 3 * 2, "interventions": 5 * 3 + (7 + 12 + 5 + 2) * 2, "silenced": 10 * 3}
+RUNS |= {"initialization": 16 * 2, "alive": (1 + 3) * 3 * 2}
 
 settings = YAML(typ="safe", pure=True).load
 each_notebook = pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
