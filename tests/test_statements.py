@@ -119,7 +119,7 @@ def test_03_runs_training_and_death():
     # "5 layers fit the training nodes almost perfectly. Those of 30 layers do hardly better than guessing"
     assert loss[5] < 0.01 and 0.9 * np.log(7) < loss[30] < np.log(7)
     dead, accuracy = means()["dead_fraction_last"], means()["test_acc_last"]["ReLU"]
-    # "5 % of the ReLU neurons are dead at 5 layers and 47 % at 30. LeakyReLU has no dead neurons"; "about half"
+    # "5 % of the ReLU neurons are dead at 5 layers and 47 % at 30. LeakyReLU has no dead neurons"
     assert dead["ReLU"].round(2)[[5, 30]].tolist() == [0.05, 0.47] and (dead[LEAKY].dropna() < 1e-3).all()
     # "accuracy falls while death rises"; "more than a third ... in the second half are dead before training"
     assert dead["ReLU"].loc[5:25].is_monotonic_increasing and accuracy.loc[5:].is_monotonic_decreasing
@@ -242,7 +242,7 @@ def test_06_weight_decay():
     assert (left["the paper's decay"].loc[:20] < 0.0115).all() and left["the paper's decay"][30] > 0.5
     assert left["no decay"].min() > 0.95
     curve = figure("erasure_curve", "epochs")
-    # "agrees to two decimals at every epoch"; "the linear rule is right for the first 20 epochs", then too fast
+    # "agrees to two decimals at every epoch"; "the linear rule is right for the first 20 epochs"
     assert (curve["predicted"] - curve["the paper's decay"]).abs().max() < 0.005
     gap = curve["predicted"] - curve["linear"]
     assert gap.loc[:20].abs().max() < 0.02 and gap[50] > 0.08
@@ -273,7 +273,7 @@ def test_10_the_verdict():
     # "only the best LeakyReLU models are above" the majority class at 30 layers
     above = [means()[name].loc[30, ARMS] > majority() for name in ("test_acc", "test_acc_last")]
     assert above[0].to_dict() == {"ReLU": False, PRUNED: False, LEAKY: True} and not above[1].any()
-    # "the claims about accuracy that are undecided would need hundreds of seeds"; "20 pairs, and 5 in C7 to C9"
+    # "the claims about accuracy that are undecided would need hundreds of seeds"; "20 pairs"
     seeds = read("power", "claim", "reading")
     assert (seeds.loc[["C4", "C5", "C6"], "for_margin"] > 200).all()
     assert cells.drop(["C7", "C8", "C9"])["n"].eq(20).all() and cells.loc[["C7", "C8"], "n"].eq(5).all()

@@ -11,6 +11,7 @@ from gcn.test_divergence import absurd
 from gcn.test_training import Stripping, check_run, literal_run
 from hypothesis import given
 from hypothesis import strategies as st
+from torch_geometric.data import Data
 
 from deadgcn.config import INTERVENTIONS, Config
 from deadgcn.gcn.engine import Passes
@@ -162,12 +163,24 @@ CASES = [
 ]
 
 
+@pytest.fixture
+def five():
+    """A path of four nodes and an isolated one."""
+    edges = torch.tensor([[0, 1, 1, 2, 2, 3], [1, 0, 2, 1, 3, 2]])
+    x = torch.rand(5, 6, generator=torch.Generator().manual_seed(4))
+    masks = {"train_mask": [1, 0, 1, 0, 1], "val_mask": [0, 1, 0, 0, 1], "test_mask": [0, 1, 0, 1, 0]}
+    masks = {name: torch.tensor(mask, dtype=torch.bool) for name, mask in masks.items()}
+    return Data(x=x, edge_index=edges, y=torch.tensor([0, 1, 6, 2, 3]), **masks)
+
+
+@pytest.mark.parametrize("nodes", ["five", "twin"])
 @pytest.mark.parametrize(("name", "literal", "settings"), CASES)
-def test_agrees_with_loops_on_pygs_network(name, literal, settings, twin):
+def test_agrees_with_loops_on_pygs_network(name, literal, settings, nodes, request):
+    graph = request.getfixturevalue(nodes)
     config = Config(intervention=name, **{"seed": 2, **SMALL, **settings})
     if name == "sham":
-        literal_run(config.model_copy(update={"intervention": "none", "strip": True}), twin, Donor)
-    changed = sum(check_run(config, twin, literal))
+        literal_run(config.model_copy(update={"intervention": "none", "strip": True}), graph, Donor)
+    changed = sum(check_run(config, graph, literal))
     assert not LOST
     assert (changed > 0) == (name not in ("silence", "freeze", "leaky gradient"))
 
