@@ -22,6 +22,7 @@ def read(name, *index, folder="results/Cora", where=""):
 
 
 figure = partial(read, folder="figures/Cora")
+FULL = "results/profiles/full/Cora"
 kipf = partial(read, folder="results/profiles/kipf/Cora")
 published = partial(read, folder="results/published")
 
@@ -71,21 +72,19 @@ def test_01_the_graph():
 
 
 def test_02_two_layers():
-    gaps = read("recipe_gaps", "ours minus")
-    # "cannot be told from PyG's layers with our head"; "half a percentage point less" than PyG's own network
-    assert around(gaps.loc[HEAD]) and (gaps.loc[PYG, "high"] < 0).all()
-    assert gaps.loc[PYG, "difference"].between(-0.006, -0.004).all()
+    # "cannot be told from PyG's: the intervals of all four differences contain zero"
+    assert around(read("recipe_gaps", "ours minus"))
     standard, ours = (table("recipe", "quantity", "method").loc["test_acc"] for table in (kipf, read))
     mean, theirs = standard["mean"], published("kipf_welling", "dataset")["test_acc"]
-    # "100 seeds"; "close to 81.5 %. With the head, about three points lower, and they cannot be told apart"
-    assert theirs["Cora"] == 0.815 and theirs["CiteSeer"] == 0.703 and (standard["n"] == 100).all()
-    assert abs(mean[PYG] - 0.815) < 0.005 and (mean[PYG] - mean[[OURS, HEAD]]).between(0.025, 0.035).all()
+    assert theirs["Cora"] == 0.815 and (standard["n"] == 100).all() and (ours["n"] == 30).all()
+    # "81.8 %", "78.7 % (ours) and 78.5 % (PyG), which cannot be told apart", "79.6 %", "79.2 %"
+    assert mean[[PYG, OURS, HEAD]].round(3).tolist() == [0.818, 0.787, 0.785]
+    assert ours["mean"][[PYG, OURS]].round(3).tolist() == [0.796, 0.792]
     assert around(kipf("recipe_gaps", "ours minus", where="quantity == 'test_acc'").loc[[HEAD]])
-    # "their architecture loses two points"; "two points below the published number", which ours is
-    assert 0.015 < mean[PYG] - ours["mean"][PYG] < 0.025 and 0.015 < 0.815 - ours["mean"][OURS] < 0.025
-    # "under both recipes that layer costs accuracy"; "the head costs more under their recipe"
-    assert all(table["high"][HEAD] < table["low"][PYG] for table in (ours, standard))
-    assert mean[PYG] - mean[HEAD] > 2 * (ours["mean"][PYG] - ours["mean"][HEAD])
+    # "the head costs three points"; "their architecture loses two points"; "at most a point here"
+    assert (mean[PYG] - mean[[OURS, HEAD]]).between(0.025, 0.035).all()
+    assert 0.015 < mean[PYG] - ours["mean"][PYG] < 0.025
+    assert read("recipe_gaps", "ours minus").loc[PYG, "low"].min() > -0.01
 
 
 def test_03_and_04_accuracy_against_depth():
@@ -127,10 +126,10 @@ def test_03_runs_training_and_death():
 
 
 def test_04_one_network_and_published_numbers():
-    # "stripping alone revives all but one of the dead neurons of this layer"; "with pruning none"
+    # "stripping alone revives all dead neurons of this layer"; "with pruning none"
     neurons = figure("activations", "network").drop(columns=["bin", "class", "nodes"])
     dead = (neurons.groupby("network").max() == 0).sum(axis=1)
-    assert dead["trained"] > 5 and dead["then stripped"] == 1 and dead["trained with pruning"] == 0
+    assert dead["trained"] > 5 and dead["then stripped"] == 0 and dead["trained with pruning"] == 0
     table, files = (published(name, "num_layers", "method") for name in ("table1", "result_files"))
     # "the largest gaps are those of LeakyReLU at 20 layers and more, where our best models are better"
     largest = (means()["test_acc"][ARMS].stack() - table["test_acc"]).sort_values(key=abs).tail(3)
@@ -246,6 +245,106 @@ def test_06_weight_decay():
     assert (curve["predicted"] - curve["the paper's decay"]).abs().max() < 0.005
     gap = curve["predicted"] - curve["linear"]
     assert gap.loc[:20].abs().max() < 0.02 and gap[50] > 0.08
+
+
+def test_07_interventions():
+    few, many = (
+        read("interventions", "baseline", "method", "regime", "outcome", folder=f)
+        for f in ("results/Cora", FULL)
+    )
+    three, regimes = ["distance_to_limit", *BY_LIKENESS], ["10 layers", "20 layers", "32 layers"]
+    assert (many["n"] == 50).all() and few["n"].max() == 20
+    stripped = many.loc["ReLU", "strip"]
+    # "reviving raises none of the three ... each is shown to stay within the margin or to fall"; one open
+    for regime in regimes:
+        assert set(stripped["answer"][regime][three]) <= {"no difference", "less"}
+    assert set(stripped["answer"]["32 layers, lr 0.005"][three]) == {"no difference", "open"}
+    # "one measure falls and two do not change", of half silenced against narrower by half
+    killed = read("silenced", "method", "baseline", "outcome", folder=FULL).loc[
+        "silenced 50%", "narrower 50%"
+    ]
+    assert killed["answer"][three].tolist() == ["no difference", "no difference", "less"]
+    # "six points fewer neurons are dead, of about 22"
+    dose = read("graph_dose", "outcome", "method", folder=FULL).loc["dead_fraction", 0.0]
+    assert dose["answer"] == "less" and round(100 * dose["difference"]) == -6
+    runs = read("interventions_runs", where="method == 'ReLU' and regime == '10 layers'")
+    assert abs(runs["dead_fraction"].mean() - 0.22) < 0.01
+    # "4 points at 10 layers and 16 at 32"; at 20 not shown; "four points" with the larger learning rate
+    gain = stripped.xs("test_acc", level="outcome")
+    assert gain["answer"].to_dict() == dict.fromkeys(gain.index, "more") | {"20 layers": "open"}
+    assert (100 * gain["difference"]).round()[["10 layers", "32 layers", "32 layers, lr 0.005"]].tolist() == [
+        4,
+        16,
+        4,
+    ]
+    accuracy = many.xs("test_acc", level="outcome").loc["ReLU"]
+    # "the sham loses accuracy in every regime"; "the most positive ... cost", "random negative ones help"
+    for method, answer in {"sham": "less", "most positive": "less", "random negative": "more"}.items():
+        assert (accuracy.loc[method, "answer"] == answer).all() and len(accuracy.loc[method]) == 3
+    # "lifting the biases ... gains twelve points"; "at 10 layers a quarter ... three quarters nearly as much"
+    assert round(100 * accuracy["difference"]["bias shift", "20 layers"]) == 12
+    assert accuracy["answer"]["a quarter", "10 layers"] == "no difference"
+    assert accuracy["difference"]["three quarters", "10 layers"] > 0.75 * gain["difference"]["10 layers"]
+    # "raises the effective rank by a fifth to two thirds", in every regime
+    rank = stripped.xs("effective_rank", level="outcome")
+    assert (rank["answer"] == "more").all() and rank["difference"].between(1.2, 1.67).all()
+    # "stripping makes it smaller, and with the old norm restored it gains more, not less"
+    assert (stripped.xs("norm", level="outcome")["answer"] == "less").all()
+    rescaled = many.xs("test_acc", level="outcome").loc["strip", "strip + rescale"]
+    assert (rescaled["difference"] > 0).all() and rescaled["answer"]["10 layers"] == "more"
+    # "letting it leak ... gains something at 10 and 20 layers"; "most positive ones kill more neurons"
+    assert (accuracy.loc["leaky gradient", "answer"] == "more").all()
+    assert (many.xs("dead_fraction", level="outcome").loc["ReLU", "most positive"]["answer"] == "more").all()
+
+
+def test_07_silenced_neurons_dose_and_initialisation():
+    accuracy = read("silenced_runs").groupby("method")["test_acc"].mean()
+    # "half silenced ... more than ten points; without these neurons a few; frozen hardly any"
+    lost = 100 * (accuracy["whole 0%"] - accuracy[["silenced 50%", "narrower 50%", "frozen 50%"]])
+    assert lost["silenced 50%"] > 10 and 2 < lost["narrower 50%"] < 6 and lost["frozen 50%"] < 2.5
+    last = figure("silenced").groupby(["kind", "share"])[["effective_rank", "distance_to_limit"]].mean()
+    # "a lower rank than networks that are narrower"; "their distance to the limit is no smaller"
+    silenced, narrower = (last["effective_rank"][kind] for kind in ("silenced", "narrower"))
+    assert (silenced < narrower).all()
+    assert (last["distance_to_limit"]["silenced"] >= last["distance_to_limit"]["whole", 0]).all()
+    # "somewhat fewer neurons are dead without the graph, but most of the death remains"
+    dead = figure("graph_dose").groupby("alpha")["dead_fraction"].mean()
+    assert 0.5 * dead[1] < dead[0] < dead[1]
+    start = (
+        read("initialization_runs").groupby(["init", "bias", "strip"])[["test_acc", "dead_fraction"]].mean()
+    )
+    # "from Glorot's weights to orthogonal and looks-linear ones by some thirty points"; "hardly any dies"
+    rise = start["test_acc"].groupby("init").mean() - start["test_acc"]["glorot"].mean()
+    assert rise["orthogonal"] > 0.2 and rise["looks_linear"] > 0.25
+    assert start["dead_fraction"]["looks_linear"].max() < 0.01
+
+
+def test_08_alive():
+    means = read("alive", "quantity", "method", "num_layers")["mean"]
+    accuracy, ours, line = means["test_acc"], means["test_acc", "ReLU, our recipe"], majority()
+    # "the paper's ReLU networks are below the majority class from 16 layers on"
+    assert (accuracy["ReLU"].loc[16:] < line).all() and (accuracy["ReLU"].loc[:8] > line).all()
+    # "without weight decay that happens between 32 and 64 layers, and with LeakyReLU, too"
+    for arm in ("ReLU, no weight decay", LEAKY):
+        assert accuracy[arm][32] > line > accuracy[arm][64]
+    # "loses less than three points from 2 to 64 layers, and ten by 128. Hardly any neuron is dead"
+    assert 0 < ours[2] - ours[64] < 0.03 and round(100 * (ours[2] - ours[128])) == 10
+    assert means["dead_fraction", "ReLU, our recipe"].max() < 0.01 and ours.idxmax() == 2
+    # "at 16, 32 and 64 layers more accurate than the published plain networks"
+    known = published("deep", "num_layers", where="method != 'GCNII'")["test_acc"].groupby("num_layers").max()
+    assert (ours[[16, 32, 64]] > known[[16, 32, 64]]).all()
+    # "from 8 to 32 layers up to one and a half points more accurate; at 64 less, and at 128 the same"
+    sgc = figure("alive", "num_layers", where="method == 'SGC'")["test_acc"]
+    gap = sgc - ours
+    assert gap.loc[8:32].between(0, 0.016).all() and gap[64] < 0 and abs(gap[128]) < 0.01
+    # goals: "reaches the one at 64 layers and misses the others, by two, one and three points"
+    goals = pd.Series({16: 0.81, 32: 0.80, 64: 0.78, 128: 0.74})
+    assert (100 * (goals - ours[goals.index])).round().tolist() == [2, 1, 0, 3] and ours[64] > 0.78
+    # "no change improves by as much as one point. Glorot costs 25, He seven, orthogonal under three"
+    search = read("search", "method", where="num_layers == 16")["mean"]
+    better = search - search["the recipe"]
+    assert better.max() < 0.01 and better["learning rate x 4"] < -0.2
+    assert (100 * better[["glorot", "he"]]).round().tolist() == [-25, -7] and -0.03 < better["orthogonal"] < 0
 
 
 def test_10_the_verdict():

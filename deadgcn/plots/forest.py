@@ -45,7 +45,7 @@ def plot_forest(
     if log:
         ax.set_xscale("log")
         if estimates["high"].max() < 100 * estimates["low"].min():  # powers of ten do not divide it
-            ax.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+            ax.xaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10]))
             ax.xaxis.set_major_formatter("{x:g}")
             ax.xaxis.set_minor_locator(NullLocator())
     ax.grid(False, axis="y")
