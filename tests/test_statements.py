@@ -376,3 +376,16 @@ def test_10_the_verdict():
     seeds = read("power", "claim", "reading")
     assert (seeds.loc[["C4", "C5", "C6"], "for_margin"] > 200).all()
     assert cells.drop(["C7", "C8", "C9"])["n"].eq(20).all() and cells.loc[["C7", "C8"], "n"].eq(5).all()
+
+
+def test_11_another_graph():
+    cora, other = (
+        read("verdict", "claim", folder=f"results/{name}")["status"] for name in ("Cora", "CiteSeer")
+    )
+    same = cora[cora == other].to_dict()
+    # "alike ... C10 is not replicated, ... C1, C2, C7 cannot be measured ..., and C6 is undecided"
+    assert same == {"C10": "not replicated", "C6": "undecided"} | dict.fromkeys(
+        ["C1", "C2", "C7"], "not measurable"
+    )
+    # "that pruning makes deep networks more accurate (C3) is replicated on Cora only"
+    assert cora["C3"] == "replicated" and other["C3"] == "not replicated"
