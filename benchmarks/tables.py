@@ -33,13 +33,10 @@ def growth(rows: pd.DataFrame) -> str:
 
 
 def study(rows: pd.DataFrame) -> str:
-    """A row per kind of run: minutes, networks trained, and the largest process up to then."""
+    """A row per kind of run: minutes and networks trained."""
     rows = rows.replace({"what": {"cold": "from nothing", "cached": "again, from finished runs"}})
-    lines = [
-        [row.what, f"{row.seconds / 60:.0f}", f"{row.runs_trained:,}", f"{row.peak_mib / 1024:.1f}"]
-        for row in rows.itertuples()
-    ]
-    return table(["", "minutes", "networks trained", "GiB"], lines)
+    lines = [[row.what, f"{row.seconds / 60:.0f}", f"{row.runs_trained:,}"] for row in rows.itertuples()]
+    return table(["", "minutes", "networks trained"], lines)
 
 
 def machine(rows: pd.DataFrame) -> str:
