@@ -61,7 +61,7 @@ def test_a_table_of_many_whatever_the_number_of_jobs_and_each_trained_once(tmp_p
 def test_the_committed_numbers_come_out_again(cora, head):
     """PyG's networks draw and add up as they did when the evidence was made."""
     evidence = pd.read_csv(PROJECT / "results/Cora/recipe_runs.csv").set_index(["method", "seed"])
-    expected = evidence.loc[(pyg_reference.METHODS[head], 0)]
-    found = train_reference(Config(num_layers=2), cora, head)
+    expected = evidence.loc[(pyg_reference.METHODS[head], 1000)]
+    found = train_reference(Config(num_layers=2, seed=1000), cora, head)
     for name in ACCURACIES:  # equal on the machine of the evidence, nearly so on others
         assert found[name] == pytest.approx(expected[name], abs=0.005)
