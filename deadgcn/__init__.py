@@ -25,8 +25,7 @@ _NAMES = {
     "experiments.grid": "METHODS grid run_grid open_study",
     "experiments.tables": "Tables load_checkpoint",
     "experiments.pyg_reference": "run_reference",
-    "stats.estimates": """summarize paired_difference compare answer
-        share_above interval""",
+    "stats.estimates": "summarize paired_difference compare answer share_above interval",
     "stats.claims": "MARGIN FACTOR LINK_LAYERS core_comparisons very_deep_comparisons judge verdict power",
     "plots.style": """set_style METHOD_STYLES METHOD_COLORS OTHER_COLORS depth_colors axis_label
         share_legend publish""",

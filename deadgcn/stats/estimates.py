@@ -83,7 +83,7 @@ def paired_difference(
         raise ValueError(f"margin must be above 0 (above 1 with log), but {margin!r} was passed")
     bound = np.nan if margin is None else np.log(margin) if log else margin
 
-    def compare(pairs: pd.DataFrame) -> dict:
+    def describe(pairs: pd.DataFrame) -> dict:
         p_value, p_equivalent = mean_tests(pairs["number"], bound)
         tests = {"p_value": p_value, "p_holm": np.nan, "p_equivalent": p_equivalent}
         shared = {"constant": pairs["constant"].mean()} if layered else {}
@@ -91,7 +91,7 @@ def paired_difference(
 
     layered = "layer" in table and "layer" not in _as_list(by)
     pairs = pair_by_seed(table, value, method, baseline, [*_as_list(by), *["layer"] * layered], log)
-    rows = _per_group(over_layers(pairs, by) if layered else pairs, by, compare)
+    rows = _per_group(over_layers(pairs, by) if layered else pairs, by, describe)
     rows = rows.rename(columns={"mean": "difference"}).assign(p_holm=holm(rows["p_value"]))
     return rows.drop(columns="p_equivalent") if margin is None else rows
 
@@ -151,7 +151,7 @@ def share_above(table: pd.DataFrame, value: str, threshold: float, by: Columns =
     """Share of runs with `value` above `threshold`: n, share, Wilson's 95 % interval (1927) low, high."""
     check_rows(table, [value], [*_as_list(by), "seed"])
     above = (table[value] > threshold).where(np.isfinite(table[value]))
-    return _per_group(table.assign(above=above), by, lambda group: _share("share", group["above"]))
+    return _per_group(table.assign(above=above), by, lambda group: _share(group["above"]))
 
 
 def check_rows(table: pd.DataFrame, values: Sequence[str], keys: Sequence[str]) -> None:
@@ -184,10 +184,10 @@ def _estimate(group: pd.DataFrame, value: str, log: bool = False) -> dict:
     return row | {name: np.exp(number) if log else number for name, number in numbers.items()}
 
 
-def _share(name: str, hits: pd.Series) -> dict[str, float]:
+def _share(hits: pd.Series) -> dict[str, float]:
     n, share = hits.count(), hits.mean()
     if n == 0:
-        return {"n": 0, name: np.nan, "low": np.nan, "high": np.nan}
+        return {"n": 0, "share": np.nan, "low": np.nan, "high": np.nan}
     low, high = proportion_confint(hits.sum(), n, method="wilson")
     # Exact at the ends, where statsmodels rounds: an error bar must not end inside of its mark.
-    return {"n": n, name: share, "low": low if share > 0 else 0.0, "high": high if share < 1 else 1.0}
+    return {"n": n, "share": share, "low": low if share > 0 else 0.0, "high": high if share < 1 else 1.0}
