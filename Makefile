@@ -61,13 +61,13 @@ verify: $(READY) ## run everything into build/verify and compare its tables with
 	$(RUN).execute $(NOTEBOOKS) --output-dir build/verify $(CHOICE)
 	$(RUN).verify "$$DATASET"
 
-profiles: $(READY) ## the larger runs of params/profiles/{full,kipf}.yaml, kept in results/profiles (half an hour)
+profiles: $(READY) ## the larger runs of params/profiles/{full,kipf}.yaml, kept in results/profiles (40 minutes)
 	@rm -rf build/full build/kipf
-	$(MAKE) figures PROFILE=full NOTEBOOKS=notebooks/07_interventions.ipynb
+	$(MAKE) figures PROFILE=full NOTEBOOKS="$$(echo notebooks/0[678]_*.ipynb)"
 	$(MAKE) figures PROFILE=kipf NOTEBOOKS=notebooks/02_recipe.ipynb
 	for results in build/{full,kipf}/results/*; do \
 	    kept=results/profiles/$$(cut -d / -f 2,4 <<< $$results); rm -rf $$kept; mkdir -p $$kept; \
-	    cp -r $$results/provenance $$(ls $$results/{interventions,silenced,graph_dose,answers,recipe*}.csv 2> /dev/null) $$kept; \
+	    cp -r $$results/provenance $$(ls $$results/{weight_decay,interventions,silenced}*,{graph_dose,answers,search,recipe*}.csv 2> /dev/null) $$kept; \
 	done
 
 test: $(READY) ## run the tests (4 minutes)
