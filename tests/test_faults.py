@@ -130,10 +130,11 @@ def test_a_full_disk_is_named_and_costs_nothing_that_was_there(copy, place):
 
 
 def test_odd_settings_run_to_the_end(tmp_path):
-    """A depth that nobody published, one layer, one seed: tables and figures must cope with it."""
-    ones = "num_seeds num_layers example_num_layers num_seeds_deep".split()
-    settings = dict.fromkeys(ones, 1) | {"dataset": "SyntheticCora", "epochs": 2}
-    settings |= {name: [1] for name in ("depths", "powers")}
+    """One layer, one seed, two neurons, no weight decay: tables and figures must cope with it."""
+    ones = "num_layers example_num_layers num_seeds num_seeds_deep num_seeds_pairs num_seeds_more"
+    settings = dict.fromkeys([*ones.split(), "num_seeds_others"], 1) | {"dataset": "SyntheticCora"}
+    settings |= {"epochs": 2, "epochs_alive": 2, "hidden_channels": 2, "weight_decay": 0.0}
+    settings |= {"deeper_depths": [2, 3]} | {name: [1] for name in ("depths", "powers", "search_depths")}
     notebooks = sorted(map(str, Path(ROOT, "notebooks").glob("[0-9]*.ipynb")))
     assert execute.main([*notebooks, "--set", json.dumps(settings), "--output-dir", str(tmp_path)]) == 0
     assert "SyntheticCora" in (tmp_path / "report" / "SyntheticCora" / "report.html").read_text()

@@ -1,6 +1,7 @@
 """Grids of configs, trained side by side in small groups, cached and in parallel; a notebook's set-up."""
 
 import itertools
+import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from torch_geometric.data import Data
 
 from deadgcn.config import PROJECT, Config
@@ -92,6 +94,21 @@ class Study:
     majority: float  # accuracy of always answering the largest class of the test nodes
     val_majority: float  # the same for the validation nodes
     run: Callable[[Sequence[Config]], Tables]  # `run_grid` with the notebook's n_jobs and scheduler
+
+    def kept(self, profile: str, table: str, otherwise: pd.DataFrame, **same: Any) -> pd.DataFrame:
+        """The table that `make profiles` has kept for this data set, or `otherwise` if there is none.
+
+        A table counts if the parameters `same` of its notebook had these values, and if it has not fewer
+        runs in its column n than `otherwise`.
+        """
+        folder, file = PROJECT / "results" / "profiles" / profile / self.dataset, f"{table}.csv"
+        for path in folder.glob("provenance/*.json"):
+            made = json.loads(path.read_text(encoding="utf-8"))
+            if f"results/{self.dataset}/{file}" in made["files"] and same.items() <= made["settings"].items():
+                kept = pd.read_csv(folder / file)
+                if "n" not in kept or not kept["n"].max() < otherwise["n"].max():
+                    return kept
+        return otherwise
 
     def __repr__(self) -> str:  # without folders: executed notebooks keep it
         return f"Study of {self.dataset}"

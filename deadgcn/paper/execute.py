@@ -52,6 +52,8 @@ def plan(notebooks: list[Path], files: list[Path], texts: list[str], place: Path
         values = defaults[path] | common | _params(root, path.stem, defaults[path]) | folders | told
         given[path] = {name: values[name] for name in defaults[path]}
     for values in given.values():
+        if (depth := values.get("example_num_layers")) in (deeper := values.get("deeper_depths", ())):
+            raise ParameterError(f"example_num_layers must not be in deeper_depths {deeper}, but is {depth}")
         if "dataset" in values:
             values["dataset"] = resolve_dataset(values["dataset"])
     return place, given

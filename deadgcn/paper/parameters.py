@@ -36,6 +36,7 @@ Depths = Annotated[list[Depth], Field(min_length=1), AfterValidator(_ascending)]
 class Parameters(Config, strict=True):
     """What notebooks may be given: a run's settings, and these. The defaults are the notebooks' own."""
 
+    hidden_channels: Annotated[int, Field(ge=2, le=65_536, multiple_of=2)] = None  # 08 pairs them
     dataset: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]*$")] = None
     depths: Depths = None
     num_layers: Count = None  # of the very deep networks
@@ -46,7 +47,7 @@ class Parameters(Config, strict=True):
     num_seeds_pairs: Count = None  # of the main interventions
     num_seeds_more: Count = None  # of the others
     num_seeds_others: Count = None  # of the arms that a recipe is compared with
-    deeper_depths: Counts = None  # at which weight decay spares the hidden layers
+    deeper_depths: Annotated[Counts, Field(min_length=2, max_length=2)] = None  # with fewer weights decayed
     search_depths: Counts = None
     epochs_alive: Count = None
     powers: Counts = None  # of the normalised adjacency

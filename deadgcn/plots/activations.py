@@ -48,7 +48,7 @@ def plot_activations(
     grid = bins.drop(columns=["class", "nodes"]).to_numpy()  # [rows, d]
     if order is not None:
         grid = grid[:, order]
-    top = top or grid.max() or 1.0  # a silent layer has no largest value
+    top = np.nan_to_num(top or grid.max(), posinf=0.0) or 1.0  # a silent or diverged layer has no largest
     ax.pcolormesh(np.where(grid > 0, grid, np.nan), cmap="crest", norm=LogNorm(top / 300, top, clip=True))
     dead = np.flatnonzero((grid == 0).all(0))
     ax.scatter(dead + 0.5, np.full(len(dead), -0.02 * len(grid)), s=9, c="#D55E00", marker="v", clip_on=False)

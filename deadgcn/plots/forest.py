@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 from matplotlib import pyplot as plt
-from matplotlib.ticker import MaxNLocator, NullLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from deadgcn.plots.style import axis_label
 
@@ -44,8 +44,11 @@ def plot_forest(
     ax.set_ylim(len(lines) - 0.4, -0.6)
     if log:
         ax.set_xscale("log")
-        if estimates["high"].max() < 100 * estimates["low"].min():  # powers of ten do not divide it
-            ax.xaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10]))
+        numbers = estimates[["low", "estimate", "high"]]
+        span = numbers.max(axis=None) / numbers.min(axis=None)
+        if span < 100:  # powers of ten do not divide it
+            steps = MaxNLocator(3, steps=[1, 2, 5, 10]) if span < 3 else LogLocator(subs=[1, 2, 5])
+            ax.xaxis.set_major_locator(steps)
             ax.xaxis.set_major_formatter("{x:g}")
             ax.xaxis.set_minor_locator(NullLocator())
     ax.grid(False, axis="y")

@@ -111,7 +111,7 @@ def very_deep_comparisons(layers: pd.DataFrame) -> pd.DataFrame:
         sample = _over_layers(pair_by_seed(at_end, x, LEAKY, RELU, by="layer", log=True), "number")
         samples["C8", name, f"{LEAKY} / {RELU}, layer {last}", x, "ratio", "more"] = sample
     best = stages["best"]
-    middle = best[best["layer"].between(last // 4 + 1, last - last // 4)]
+    middle = best[best["layer"].between(last // 4 + 1, max(last - max(last // 4, 1), 1))]
     pairs = middle.merge(best[best["layer"] == last], on=["method", "seed"], suffixes=("", "_end"))
     pairs["constant"] = (pairs["constant"] == 1) | (pairs["constant_end"] == 1)
     for method, (name, x) in product(ARMS, measures):
@@ -136,8 +136,7 @@ def judge(comparisons: pd.DataFrame) -> pd.DataFrame:
         sample, constant = pd.Series(finite(group["value"])), group["constant"].fillna(0)
         numbers = [len(sample), sample.mean(), *interval(sample), sample.std(), group["constant"].mean()]
         tests = mean_tests(sample, MARGINS[group["scale"].iloc[0]])
-        lost = constant.mean().round(9) > 0.5 or (constant < 1).mean() < 0.8
-        rows.append([*key, *numbers, *tests, lost])
+        rows.append([*key, *numbers, *tests, (constant < 1).mean() < 0.8])
     columns = [*CELL, "n", *ends, "std", "constant", "p_value", "p_equivalent", "lost"]
     cells = pd.DataFrame(rows, columns=columns)
     cells = cells.sort_values("claim", key=lambda x: x.str[1:].astype(int), kind="stable", ignore_index=True)
@@ -148,9 +147,10 @@ def judge(comparisons: pd.DataFrame) -> pd.DataFrame:
     cells["p_holm"] = readings["p_holm"].transform(holm)
     cells["p_equivalent_holm"] = readings["p_equivalent"].transform(holm)
     rows = cells.assign(difference=effect)
-    supports = answer(rows) == cells["claimed"]
-    opposes = answer(rows.assign(p_equivalent=cells["p_equivalent_holm"]), p="p_holm") != "open"
-    answers = np.select([cells["lost"], supports, opposes], ["not measurable", "for", "against"], "open")
+    shown = answer(rows)
+    opposed = answer(rows.assign(p_equivalent=cells["p_equivalent_holm"]), p="p_holm") != "open"
+    cases = [cells["lost"] | (shown == "not measurable"), shown == cells["claimed"], opposed]
+    answers = np.select(cases, ["not measurable", "for", "against"], "open")
     cells[ends] = cells[ends].mask(cells["scale"] == "ratio", np.exp)
     return cells.assign(answer=answers).drop(columns="lost")
 

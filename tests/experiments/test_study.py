@@ -1,3 +1,6 @@
+import json
+
+import pandas as pd
 import pytest
 
 from deadgcn.experiments import grid as module
@@ -27,6 +30,21 @@ def test_majorities_are_shares_of_the_largest_class(folder):
     for mask, found in (("test_mask", study.majority), ("val_mask", study.val_majority)):
         counts = [int((study.graph.y[study.graph[mask]] == c).sum()) for c in range(7)]
         assert found == max(counts) / sum(counts)
+
+
+def test_a_kept_table_is_that_of_the_data_set_and_profile(folder):
+    study, own = open_study("SyntheticCora", "out"), pd.DataFrame({"n": [20, 5]})
+    assert study.kept("full", "answers", own) is own
+    for place, n in (("full/SyntheticCora", 50), ("kipf/SyntheticCora", 70), ("full/Cora", 80)):
+        (records := folder / "results" / "profiles" / place / "provenance").mkdir(parents=True)
+        (records.parent / "answers.csv").write_text(f"n\n{n}\n")
+        made = {"files": {f"results/{records.parent.name}/answers.csv": "0"}, "settings": {"depths": [2, 4]}}
+        (records / "07_x.json").write_text(json.dumps(made))
+        (records / "08_y.json").write_text(json.dumps({"files": {}, "settings": {}}))
+    assert study.kept("full", "answers", own)["n"].tolist() == [50]
+    assert study.kept("full", "answers", own, depths=[2, 4])["n"].tolist() == [50]
+    assert study.kept("full", "answers", own, depths=[2, 8]) is own  # made with other settings
+    assert study.kept("full", "answers", more := own * 3) is more  # has fewer runs
 
 
 @pytest.mark.usefixtures("offline")

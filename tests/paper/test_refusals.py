@@ -20,6 +20,8 @@ ILLEGAL = {
     "weight_decay": "-5e-4",
     "weight_decay_on": "last",
     "dropout": "1 -0.1",
+    "hidden_channels": "0 1 33 70000",
+    "deeper_depths": "[2] [2,3,4] [3,2] [0,2]",
     "normalize_features": "1",
     "save_checkpoints": "'no'",
     "powers": "[4,2] [0,1] [10,10] 2-30 {5:10} [2024-01-01] [1000000000]",
@@ -68,6 +70,12 @@ def test_a_file_is_named(tmp_path, nothing_starts, capsys):
         path = write_file(tmp_path / "mine.yaml", text)
         assert f"-f {path}" in refusal(capsys, NOTEBOOK, "-f", path)
     assert "none.yaml" in refusal(capsys, NOTEBOOK, "-f", "none.yaml")
+
+
+def test_depths_of_interventions_that_coincide_are_refused(nothing_starts, capsys):
+    notebook = NOTEBOOK.with_name("07_interventions.ipynb")
+    said = refusal(capsys, notebook, "--set", "{example_num_layers: 6, deeper_depths: [4, 6]}")
+    assert "[4, 6]" in said and "is 6" in said
 
 
 def test_the_files_of_params_are_checked_for_every_notebook_first(tmp_path, nothing_starts, capsys):

@@ -137,6 +137,12 @@ def test_the_rise_compares_the_last_layer_with_the_middle_half():
     assert (c9.loc[LEAKY, "constant"] == 1).all() and (c9.loc[LEAKY, "answer"] == "not measurable").all()
 
 
+def test_the_rise_in_two_layers_compares_the_last_with_the_first():
+    deep = make_layers(depths=(2,)).assign(**dict.fromkeys(MEASURES, 2.0))
+    deep.loc[deep["layer"] == 2, MEASURES] = 6.0
+    assert judged(deep=deep).query("claim == 'C9'")["estimate"].tolist() == pytest.approx([3.0] * 15)
+
+
 def test_the_spread_of_accuracy(layers):
     runs, wide = make_runs(), make_runs()["method"] == RELU
     for column in ("test_acc", "test_acc_last"):
