@@ -67,7 +67,7 @@ profiles: $(READY) ## the larger runs of params/profiles/{full,kipf}.yaml, kept 
 	$(MAKE) figures PROFILE=kipf NOTEBOOKS=notebooks/02_recipe.ipynb
 	for results in build/{full,kipf}/results/*; do \
 	    kept=results/profiles/$$(cut -d / -f 2,4 <<< $$results); rm -rf $$kept; mkdir -p $$kept; \
-	    cp -r $$results/provenance $$(ls $$results/{weight_decay,interventions,silenced}*,{graph_dose,answers,search,recipe*}.csv 2> /dev/null) $$kept; \
+	    cp -r $$results/provenance $$results/*.csv $$kept; \
 	done
 
 test: $(READY) ## run the tests (4 minutes)
