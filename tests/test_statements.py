@@ -292,6 +292,9 @@ def test_07_interventions():
     assert read("graph_dose", "outcome", "method").loc[("dead_fraction", "graph 0"), "answer"] == "less"
     runs = read("interventions_runs", where="method == 'ReLU' and regime == '10 layers'")
     assert abs(runs["dead_fraction"].mean() - 0.22) < 0.01
+    # "stripping revives nearly all neurons there"
+    dead = read("interventions_runs", folder=FULL).groupby(["method", "regime"])["dead_fraction"].mean()
+    assert (dead["strip"][regimes] < 0.1 * dead["ReLU"][regimes]).all()
     # "4 points at 10 layers and 16 at 32"; at 20 not shown; "four points" with the larger learning rate
     gain = stripped.xs("test_acc", level="outcome")
     assert gain["answer"].to_dict() == dict.fromkeys(gain.index, "more") | {"20 layers": "open"}
@@ -375,6 +378,8 @@ def test_08_alive():
     # "at 16, 32 and 64 layers more accurate than the published plain networks"
     known = published("deep", "num_layers", where="method != 'GCNII'")["test_acc"].groupby("num_layers").max()
     assert (ours[[16, 32, 64]] > known[[16, 32, 64]]).all()
+    # "0.757 at 16 layers, 0.777 at 32 and 0.692 at 64"
+    assert known[[16, 32, 64]].tolist() == [0.757, 0.777, 0.692]
     # "leave out weight decay is not enough: 25 points less at 16"; "two and four layers are the most"
     assert round(100 * (ours[16] - accuracy["ReLU, no weight decay"][16])) == 25
     assert ours.nlargest(2).index.tolist() == [2, 4]
@@ -451,6 +456,8 @@ def test_06_larger_sample():
     # "none of their layers is constant"; "at 10 ... with weight decay either"; "hardly worse"
     assert not constant.loc["none"].any() and not constant[10].any()
     assert 0 < accuracy[20]["none"] - accuracy[20]["L2 on the first layer only"] < 0.01
+    # "without weight decay the accuracy still falls from 10 layers to 30"
+    assert accuracy.loc["none"].is_monotonic_decreasing and accuracy[30]["none"] < accuracy[10]["none"] - 0.2
 
 
 def test_11_interventions_on_citeseer():
