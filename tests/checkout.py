@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -46,7 +47,11 @@ class Checkout:
         command = ["make", goal, *([f"NOTEBOOKS={names}"] if names else []), f"SET={setting}", *flags]
         given = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True} | options
         env = clean_environment(**env or {})
-        return subprocess.Popen(command, cwd=self.root, env=env, start_new_session=True, **given)
+        heard = signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs ignore it
+        try:
+            return subprocess.Popen(command, cwd=self.root, env=env, start_new_session=True, **given)
+        finally:
+            signal.signal(signal.SIGINT, heard)
 
     def make(self, *notebooks, **options):
         """The exit status of `make figures`, and what it printed."""
