@@ -18,7 +18,7 @@ from deadgcn.paper.parameters import read_defaults
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 BEFORE_REPORT = [path for path in NOTEBOOKS if path.stem != execute.REPORT]
-EXECUTED = sorted((ROOT / "report").rglob("*.ipynb"))
+EXECUTED = sorted((ROOT / "report" / "notebooks").glob("*.ipynb"))
 TABLES = """data_facts recipe recipe_gaps distribution table1 paired_difference
 smoothing_means smoothing_ratios weight_decay erasure interventions silenced graph_dose answers alive search
 comparisons verdict verdict_cells power""".split()
