@@ -18,7 +18,9 @@ def results() -> str:
     """Test accuracy and dead fraction of the best models, mean ± standard deviation over runs."""
     runs = pd.concat(pd.read_csv(RESULTS / graph / "pruning_runs.csv") for graph in GRAPHS)
     groups = runs.query("num_layers in [10, 20, 30]").groupby(["dataset", "num_layers", "method"])
-    cells = groups[["test_acc", "dead_fraction"]].agg(lambda each: f"{each.mean():.3f} ± {each.std():.3f}")
+    cells = groups[["test_acc", "dead_fraction"]].agg(
+        lambda each: f"{round(each.mean(), 9):.3f} ± {each.std():.3f}"
+    )
     rows = cells.unstack()[CELLS].loc[GRAPHS].reset_index()
     head = ["accuracy: ReLU", "ReLU + pruning", "LeakyReLU", "dead: ReLU", "ReLU + pruning"]
     return table(["graph", "layers", *head], rows.itertuples(index=False))
