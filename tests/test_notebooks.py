@@ -20,7 +20,8 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 BEFORE_REPORT = [path for path in NOTEBOOKS if path.stem != execute.REPORT]
 EXECUTED = sorted((ROOT / "report" / "notebooks").glob("*.ipynb"))
 TABLES = """data_facts recipe recipe_gaps distribution table1 paired_difference
-smoothing_means smoothing_ratios weight_decay weight_decay_stripping erasure interventions silenced graph_dose answers alive search
+smoothing_means smoothing_ratios weight_decay weight_decay_stripping erasure interventions silenced
+graph_dose answers alive search
 comparisons verdict verdict_cells power""".split()
 RUNS = {"depth": 2 * 3 * 2, "pruning": (3 * 3 + 2) * 2, "smoothing": 3 * 2, "recipe": 3 * 2}
 RUNS |= {"weight_decay": 12 * 3 * 2, "interventions": (5 + 7 + 12 + 5 + 3) * 2, "silenced": 10 * 2}
