@@ -63,7 +63,7 @@ verify: $(READY) ## run everything into build/verify and compare its tables with
 
 profiles: $(READY) ## the larger runs of params/profiles/{full,kipf}.yaml, kept in results/profiles (40 minutes)
 	@rm -rf build/full build/kipf
-	$(MAKE) figures PROFILE=full NOTEBOOKS="$$(echo notebooks/0[678]_*.ipynb)"
+	$(MAKE) figures PROFILE=full NOTEBOOKS='$(sort $(wildcard notebooks/0[678]_*.ipynb))'
 	$(MAKE) figures PROFILE=kipf NOTEBOOKS=notebooks/02_recipe.ipynb
 	for results in build/{full,kipf}/results/*; do \
 	    kept=results/profiles/$$(cut -d / -f 2,4 <<< $$results); rm -rf $$kept; mkdir -p $$kept; \

@@ -111,7 +111,9 @@ def very_deep_comparisons(layers: pd.DataFrame) -> pd.DataFrame:
         sample = _over_layers(pair_by_seed(at_end, x, LEAKY, RELU, by="layer", log=True), "number")
         samples["C8", name, f"{LEAKY} / {RELU}, layer {last}", x, "ratio", "more"] = sample
     best = stages["best"]
-    middle = best[best["layer"].between(last // 4 + 1, max(last - max(last // 4, 1), 1))]
+    quarter = last // 4
+    end = max(last - max(quarter, 1), 1)  # below the last layer, unless that is the only one
+    middle = best[best["layer"].between(quarter + 1, end)]
     pairs = middle.merge(best[best["layer"] == last], on=["method", "seed"], suffixes=("", "_end"))
     pairs["constant"] = (pairs["constant"] == 1) | (pairs["constant_end"] == 1)
     for method, (name, x) in product(ARMS, measures):
@@ -137,7 +139,7 @@ def judge(comparisons: pd.DataFrame) -> pd.DataFrame:
         numbers = [len(sample), sample.mean(), *interval(sample), sample.std(), group["constant"].mean()]
         tests = mean_tests(sample, MARGINS[group["scale"].iloc[0]])
         rows.append([*key, *numbers, *tests, (constant < 1).mean() < 0.8])
-    columns = [*CELL, "n", *ends, "std", "constant", "p_value", "p_equivalent", "lost"]
+    columns = [*CELL, "n", *ends, "std", "constant", "p_value", "p_equivalent", "few_seeds"]
     cells = pd.DataFrame(rows, columns=columns)
     cells = cells.sort_values("claim", key=lambda x: x.str[1:].astype(int), kind="stable", ignore_index=True)
     effect = cells["estimate"]
@@ -149,10 +151,10 @@ def judge(comparisons: pd.DataFrame) -> pd.DataFrame:
     rows = cells.assign(difference=effect)
     shown = answer(rows)
     opposed = answer(rows.assign(p_equivalent=cells["p_equivalent_holm"]), p="p_holm") != "open"
-    cases = [cells["lost"] | (shown == "not measurable"), shown == cells["claimed"], opposed]
+    cases = [cells["few_seeds"] | (shown == "not measurable"), shown == cells["claimed"], opposed]
     answers = np.select(cases, ["not measurable", "for", "against"], "open")
     cells[ends] = cells[ends].mask(cells["scale"] == "ratio", np.exp)
-    return cells.assign(answer=answers).drop(columns="lost")
+    return cells.assign(answer=answers).drop(columns="few_seeds")
 
 
 def verdict(cells: pd.DataFrame) -> pd.DataFrame:
