@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import cache
+from typing import Any
 
 import torch
 from scipy.sparse.csgraph import reverse_cuthill_mckee
@@ -12,6 +13,7 @@ from torch_geometric.utils import to_scipy_sparse_matrix
 
 from deadgcn.config import Config
 from deadgcn.data.graphs import load_graph, normalized_adjacency
+from deadgcn.gcn.embeddings import Graph
 from deadgcn.gcn.interventions import silence_
 from deadgcn.gcn.model import GCN
 
@@ -49,18 +51,21 @@ def as_seen(graph: Data, normalize: bool, propagation: float) -> tuple[Data, Ten
     return graph, adj
 
 
-def on_device(graph: Data, device: torch.device, normalize: bool, propagation: float) -> tuple[Data, Tensor]:
-    """The graph and adjacency of :func:`as_seen` on a device, its nodes in another order.
+def on_device(
+    graph: Data, device: torch.device, normalize: bool, propagation: float
+) -> tuple[Data, Tensor, Graph]:
+    """The graph and adjacency of :func:`as_seen`, and what measures need, on a device, the nodes reordered.
 
     Neighbours near each other in memory make the sparse product faster; no result names a node.
     """
     links = to_scipy_sparse_matrix(graph.edge_index, num_nodes=graph.num_nodes).tocsr()
     order = reverse_cuthill_mckee(links, symmetric_mode=True).astype("int64")
     graph, adj = as_seen(graph.subgraph(torch.from_numpy(order)), normalize, propagation)
-    return graph.to(device), adj.to(device)
+    graph = graph.to(device)
+    return graph, adj.to(device), Graph(graph.edge_index, graph.num_nodes)
 
 
 @cache
-def prepared(dataset: str, device: torch.device, normalize: bool, propagation: float) -> tuple[Data, Tensor]:
+def prepared(dataset: str, *where: Any) -> tuple[Data, Tensor, Graph]:
     """The same for a data set by name, loaded once per process."""
-    return on_device(load_graph(dataset), device, normalize, propagation)
+    return on_device(load_graph(dataset), *where)

@@ -37,5 +37,5 @@ def zero_fraction(post: Tensor) -> Tensor:
 
 def _zero_count(post: Tensor) -> Tensor:
     """Number of nodes at which each neuron is 0, ``[..., d]``, as float64."""
-    # Summing |sign| is vectorised where comparing and counting is not; whole numbers add exactly.
-    return post.shape[-2] - post.sign().abs().sum(-2, dtype=torch.float64)
+    # Summing |sign| is vectorised where comparing and counting is not. Whole numbers below 2^24 add exactly.
+    return post.shape[-2] - post.sign().abs_().sum(-2, dtype=torch.float32).double()

@@ -1,5 +1,7 @@
 """What is recorded of a network: accuracies, and for every layer death, smoothing and the gradient."""
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -7,10 +9,11 @@ from torch.nn import functional as F
 from torch_geometric.data import Data
 from torch_geometric.utils import mask_to_index
 
+from deadgcn.gcn.embeddings import Graph
 from deadgcn.gcn.engine import Passes
 from deadgcn.gcn.model import GCN
 from deadgcn.gcn.neurons import dead_fraction, zero_fraction
-from deadgcn.gcn.smoothing import Graph, all_measures, frobenius_norm
+from deadgcn.gcn.smoothing import all_measures
 
 LAYER_COLUMNS = """dirichlet_energy distance_to_mean norm normalized_dirichlet_energy rayleigh_quotient
     distance_to_limit relative_distance_to_mean mean_average_distance stable_rank effective_rank
@@ -29,55 +32,90 @@ def losses_and_gradient(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     return losses, (log_p.exp() - target) / len(y)
 
 
+class Evaluation(NamedTuple):
+    """What one forward and backward pass finds."""
+
+    logits: Tensor  # [R, N, C]
+    losses: Tensor  # [R], mean cross-entropy over the training nodes
+    gradients: list[Tensor]  # of the losses, without weight decay, by the model's parameters
+
+
+def evaluate(passes: Passes, graph: Data, logits: Tensor | None = None) -> Evaluation:
+    """Differentiate the training losses; ``logits`` are those of the last forward pass (None: make one)."""
+    logits, nodes = passes.forward() if logits is None else logits, mask_to_index(graph.train_mask)
+    losses, of_logits = losses_and_gradient(logits[:, nodes], graph.y[nodes])
+    return Evaluation(logits, losses, passes.backward(of_logits, nodes))
+
+
 def accuracy(logits: Tensor, y: Tensor, nodes: Tensor) -> Tensor:
     """Share of the nodes that each run classifies right, ``[R]``; NaN where its logits are not all finite."""
     correct = (logits[:, nodes].argmax(-1) == y[nodes]).float().mean(-1)  # argmax of NaNs is a class, too
-    return correct.where(logits.isfinite().all(-1).all(-1), torch.nan)
+    return correct.where(_finite(logits), torch.nan)
+
+
+def _norms(matrices: Tensor) -> Tensor:
+    """Frobenius norms, ``[R, ...] -> [R]``; no float32's square underflows in float64."""
+    return torch.linalg.vector_norm(matrices.detach(), dim=(1, 2), dtype=torch.float64)
+
+
+def _finite(logits: Tensor) -> Tensor:
+    """Whether all logits of a run are finite, ``[R]``; the extremes tell it faster than each would."""
+    return logits.amax((1, 2)).isfinite() & logits.amin((1, 2)).isfinite()
 
 
 def balanced_accuracy(logits: Tensor, y: Tensor, nodes: Tensor) -> Tensor:
     """Mean over the nodes' classes of the accuracy within each, ``[R]``: 1 / C for a constant answer."""
-    classes = [nodes[y[nodes] == label] for label in y[nodes].unique()]
-    return torch.stack([accuracy(logits, y, own) for own in classes]).mean(0)
+    members = F.one_hot(y[nodes])[:, y[nodes].unique()]  # [n, C]
+    correct = (logits[:, nodes].argmax(-1) == y[nodes])[:, :, None] & members.bool()  # [R, n, C]
+    shares = correct.sum(1) / members.sum(0).double()  # counts are exact, whatever the order of the runs
+    return shares.mean(1).where(_finite(logits), torch.nan)
 
 
-def measure(passes: Passes, graph: Data, dead_threshold: float) -> dict:
-    """Evaluate the present weights, without dropout.
+def measure(
+    passes: Passes, graph: Data, structure: Graph, dead_threshold: float, logits: Tensor | None = None
+) -> tuple[Evaluation, dict]:
+    """Evaluate the present weights, without dropout, and record what is found.
 
-    Returns ``test_acc``, ``val_acc`` and ``balanced_acc``, each ``[R]``, and ``layers``, a name -> array
-    ``[R, L]``: the measures of :func:`deadgcn.all_measures`, ``constant`` (1 where every node has the same
-    embedding, see :data:`CONSTANT`, else 0), ``dead_fraction``, ``zero_fraction``, and the Frobenius norms
-    ``weight_norm`` of the layer's weight and ``gradient_norm`` of the gradient of the training loss (without
-    weight decay) with respect to it. The latter is exactly 0 where no gradient arrives, or where float32
-    underflows. Everything is missing (NaN) where activations are not finite.
+    ``graph`` and ``structure`` are those of :func:`deadgcn.gcn.build.on_device`, ``logits`` as for
+    :func:`evaluate`. The record has ``test_acc``, ``val_acc`` and ``balanced_acc``, each ``[R]``, and
+    ``layers``, a name -> array ``[R, L]``: the measures of :func:`deadgcn.all_measures`, ``constant`` (1
+    where every node has the same embedding, see :data:`CONSTANT`, else 0), ``dead_fraction``,
+    ``zero_fraction``, and the Frobenius norms ``weight_norm`` of the layer's weight and ``gradient_norm`` of
+    the gradient of the training loss (without weight decay) with respect to it. The latter is exactly 0 where
+    no gradient arrives, or where float32 underflows. Everything is missing (NaN) where activations are not
+    finite.
     """
     passes.model.eval()
-    logits, depth = passes.forward(), passes.model.num_layers
+    found = evaluate(passes, graph, logits)
+    test_nodes, val_nodes = mask_to_index(graph.test_mask), mask_to_index(graph.val_mask)
+    return found, {
+        "test_acc": accuracy(found.logits, graph.y, test_nodes),
+        "val_acc": accuracy(found.logits, graph.y, val_nodes),
+        "balanced_acc": balanced_accuracy(found.logits, graph.y, test_nodes),
+        "layers": _measure_layers(passes, found.gradients[2:], structure, dead_threshold),  # not the head's
+    }
+
+
+@torch.inference_mode()  # of many small operations, what is kept for autograd would be a tenth
+def _measure_layers(passes: Passes, gradients: list[Tensor], structure: Graph, dead_threshold: float) -> dict:
+    """The ``layers`` of :func:`measure`; the weights' gradients come first."""
+    num_runs, depth = len(passes.model.seeds), passes.model.num_layers
     # All in one tensor: thousands of small ones would pin the memory between them.
-    table = logits.new_full((len(LAYER_COLUMNS), len(logits), depth), torch.nan, dtype=torch.float64)
+    table = passes.model.head_weight.new_full(
+        (len(LAYER_COLUMNS), num_runs, depth), torch.nan, dtype=torch.float64
+    )
     columns = dict(zip(LAYER_COLUMNS, table, strict=True))  # each [R, L]
-    structure = Graph(graph.edge_index, graph.num_nodes)
     for layer, post in enumerate(passes.activations):
         for name, values in all_measures(post, structure).items():
             columns[name][:, layer] = values
         columns["dead_fraction"][:, layer] = dead_fraction(post, dead_threshold)
         columns["zero_fraction"][:, layer] = zero_fraction(post)
+        columns["gradient_norm"][:, layer] = _norms(gradients[layer])
+        columns["weight_norm"][:, layer] = _norms(passes.model.weights[layer])
     columns["constant"].copy_((columns["norm"] == 0) | (columns["relative_distance_to_mean"] < CONSTANT))
     for name in ("constant", "dead_fraction", "zero_fraction"):  # NaN is not 0, so it would count as alive
         columns[name].masked_fill_(~columns["norm"].isfinite(), torch.nan)
-    train_nodes = mask_to_index(graph.train_mask)
-    _, of_logits = losses_and_gradient(logits[:, train_nodes], graph.y[train_nodes])
-    gradients = passes.backward(of_logits, train_nodes)[2:]  # after the head's two, the weights come first
-    for layer in range(depth):
-        columns["gradient_norm"][:, layer] = frobenius_norm(gradients[layer])
-        columns["weight_norm"][:, layer] = frobenius_norm(passes.model.weights[layer])
-    columns = {name: values.cpu().numpy() for name, values in columns.items()}
-    return {
-        "test_acc": accuracy(logits, graph.y, mask_to_index(graph.test_mask)),
-        "val_acc": accuracy(logits, graph.y, mask_to_index(graph.val_mask)),
-        "balanced_acc": balanced_accuracy(logits, graph.y, mask_to_index(graph.test_mask)),
-        "layers": columns,
-    }
+    return {name: values.cpu().numpy() for name, values in columns.items()}
 
 
 def result(run: int, model: GCN, history: dict, stages: dict, best: Tensor, diverged: Tensor) -> dict:

@@ -6,6 +6,7 @@ dropout, that evaluation is also the next epoch's training forward unless someth
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -19,7 +20,7 @@ from deadgcn.gcn.engine import Passes
 from deadgcn.gcn.interventions import Intervention
 from deadgcn.gcn.model import GCN
 from deadgcn.gcn.neurons import dead_mask
-from deadgcn.gcn.records import accuracy, losses_and_gradient, measure, result
+from deadgcn.gcn.records import Evaluation, accuracy, evaluate, measure, result
 
 # A vector register's worth: every run's parameters then meet the optimiser at the same alignment, so its
 # rounding cannot depend on how many runs there are.
@@ -54,16 +55,18 @@ def train(configs: Sequence[Config], graph: Data | None = None, device: str = "a
     use_one_thread()
     device = resolve_device(device)
     where = device, config.normalize_features, config.propagation
-    graph, adj = prepared(config.dataset, *where) if graph is None else on_device(graph, *where)
+    graph, adj, structure = prepared(config.dataset, *where) if graph is None else on_device(graph, *where)
     # The donors of a sham, stripped runs of the same seeds, stand before it.
     model = build([*configs, *configs] if config.intervention == "sham" else configs, graph).to(device)
     values = _flatten_(model)  # [R, P]
     passes = Passes(model, graph.x, adj)
-    stages = {"init": measure(passes, graph, config.dead_threshold)}
-    history, best, *epochs = _loop(passes, values, graph, config)
-    stages["last"] = measure(passes, graph, config.dead_threshold)
+    measured = partial(measure, passes, graph, structure, config.dead_threshold)
+    stages: dict[str, dict] = {}
+    found, stages["init"] = measured()
+    history, logits, best, *epochs = _loop(passes, values, graph, config, found)
+    _, stages["last"] = measured(logits)
     values.copy_(best)
-    stages["best"] = measure(passes, graph, config.dead_threshold)
+    _, stages["best"] = measured()
     runs = range(len(values))[-len(configs) :]
     return [result(run, model, history, stages, *epochs) for run in runs]
 
@@ -105,14 +108,14 @@ def _flatten_(model: GCN) -> Tensor:
 
 
 def _loop(
-    passes: Passes, values: Tensor, graph: Data, config: Config
-) -> tuple[dict[str, Tensor], Tensor, Tensor, Tensor]:
-    """Train in place.
+    passes: Passes, values: Tensor, graph: Data, config: Config, found: Evaluation
+) -> tuple[dict[str, Tensor], Tensor | None, Tensor, Tensor, Tensor]:
+    """Train in place, given the evaluation of the initial weights.
 
-    Returns histories ``[epochs, R]``, the best parameters ``[R, P]``, their epochs ``[R]``, and the epochs
-    ``[R]`` in which runs diverged; -1 means never.
+    Returns histories ``[epochs, R]``, the logits of the last weights if they are known, the best parameters
+    ``[R, P]``, their epochs ``[R]``, and the epochs ``[R]`` in which runs diverged; -1 means never.
     """
-    train_nodes, val_nodes = mask_to_index(graph.train_mask), mask_to_index(graph.val_mask)
+    val_nodes = mask_to_index(graph.val_mask)
     decay = config.weight_decay if config.weight_decay_on == "all" else 0.0
     kind = torch.optim.AdamW if config.decoupled else torch.optim.Adam
     optimizer = kind([values], lr=config.lr, weight_decay=decay, fused=True)
@@ -120,13 +123,14 @@ def _loop(
     best = torch.full_like(values, torch.nan)  # a run that diverges at once has no best model
     best_acc = values.new_full((len(values),), -1.0)  # [R]
     best_epoch = torch.full_like(best_acc, -1, dtype=torch.int64)  # [R]
-    diverged_epoch, history, logits = best_epoch.clone(), [], None
+    diverged_epoch, history, logits = best_epoch.clone(), [], found.logits
+    drops = config.dropout or config.input_dropout
     for epoch in range(config.epochs):
-        if logits is None:
+        if epoch > 0 or drops:
             passes.model.train()
-            logits = passes.forward()
-        losses, of_logits = losses_and_gradient(logits[:, train_nodes], graph.y[train_nodes])
-        _set_gradients_(passes, of_logits, train_nodes, config)  # of_logits: [R, n, C]
+            found = evaluate(passes, graph, None if drops else logits)
+        losses = found.losses
+        _set_gradients_(passes.model, found.gradients, config)
         optimizer.step()
         intervention.after_step_()
 
@@ -156,19 +160,18 @@ def _loop(
                 )
             torch.where(improved[:, None], kept, best, out=best)
         # Asking a GPU whether anything was stripped would make the processor wait for it.
-        if config.dropout or config.input_dropout or stripped.is_cuda or stripped.any():
-            logits = None  # the next epoch needs a forward pass of its own
+        if stripped.is_cuda or stripped.any() or diverges.any():
+            logits = None  # they are outdated
         dead = torch.stack(dead or [acc.new_zeros(len(acc), 0)]).double()  # [L, R, d]; no mean at depth 0
         history.append((losses, acc, dead.mean((0, 2)).masked_fill(gone, torch.nan), stripped))
     names = ("train_loss", "val_acc", "dead_fraction", "num_stripped")
     columns = [torch.stack(column) for column in zip(*history, strict=True)]  # each [epochs, R]
-    return dict(zip(names, columns, strict=True)), best, best_epoch, diverged_epoch
+    return dict(zip(names, columns, strict=True)), logits, best, best_epoch, diverged_epoch
 
 
-def _set_gradients_(passes: Passes, of_logits: Tensor, nodes: Tensor, config: Config) -> None:
-    """Set the parameters' gradients, given that of some nodes' logits."""
-    model = passes.model
-    for parameter, gradient in zip(model.parameters(), passes.backward(of_logits, nodes), strict=True):
+def _set_gradients_(model: GCN, gradients: list[Tensor], config: Config) -> None:
+    """Set the gradients to those of the losses, plus the weight decay that only the first layer has."""
+    for parameter, gradient in zip(model.parameters(), gradients, strict=True):
         parameter.grad.copy_(gradient)
     if config.weight_decay_on == "first":
         first_layer = model.convolution(0) if model.num_layers else (model.head_weight, model.head_bias)

@@ -68,13 +68,14 @@ def test_a_share_of_the_graph_by_hand(share):
 
 
 def test_reordered_nodes_are_the_same_graph(twin):
-    graph, adj = on_device(twin, torch.device("cpu"), False, 1.0)
+    graph, adj, structure = on_device(twin, torch.device("cpu"), False, 1.0)
     plain, plain_adj = as_seen(twin, False, 1.0)
     order = torch.cdist(graph.x, plain.x).argmin(1)  # the old number of each node, by its words
     assert len(order.unique()) == twin.num_nodes and not torch.equal(order, order.sort().values)
     for name in ("x", "y", "train_mask", "val_mask", "test_mask"):
         assert torch.equal(graph[name], plain[name][order])
     assert torch.equal(adj.to_dense(), plain_adj.to_dense()[order][:, order])
+    assert torch.equal(structure.num_neighbors, (adj.to_dense() > 0).sum(1) - 1)
 
 
 def test_the_first_layers_gain_scales_its_weights_only(twin):

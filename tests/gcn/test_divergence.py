@@ -6,7 +6,7 @@ import torch
 from gcn.oracle import same_result
 
 from deadgcn.config import Config
-from deadgcn.gcn import training
+from deadgcn.gcn import records, training
 from deadgcn.gcn.training import train
 
 SMALL = {"num_layers": 4, "epochs": 8, "hidden_channels": 8, "strip": True}
@@ -73,7 +73,7 @@ def test_a_run_without_any_counted_epoch_has_no_best_model(twin, monkeypatch):
 
 def test_a_run_diverges_if_its_loss_is_infinite_though_its_logits_are_finite(twin, monkeypatch):
     """Logits 3e38 apart: each is finite, their difference is not, and neither is the loss."""
-    losses, calls = training.losses_and_gradient, []
+    losses, calls = records.losses_and_gradient, []
 
     def infinite_once(logits, y):
         of_runs, gradient = losses(logits, y)
@@ -82,7 +82,7 @@ def test_a_run_diverges_if_its_loss_is_infinite_though_its_logits_are_finite(twi
             of_runs[0] = torch.inf
         return of_runs, gradient
 
-    monkeypatch.setattr(training, "losses_and_gradient", infinite_once)
+    monkeypatch.setattr(records, "losses_and_gradient", infinite_once)
     first, second = train([Config(seed=seed, **SMALL) for seed in range(2)], twin)
     assert first["run"]["diverged_epoch"] == 2 and second["run"]["diverged_epoch"] is None
     assert np.isinf(first["epochs"]["train_loss"][2]) and np.isnan(first["epochs"]["train_loss"][3:]).all()

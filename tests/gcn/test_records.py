@@ -5,6 +5,7 @@ import pytest
 import torch
 from gcn.oracle import gradient_norms, network, pyg_network
 
+from deadgcn.gcn.embeddings import Graph
 from deadgcn.gcn.engine import Passes
 from deadgcn.gcn.model import GCN
 from deadgcn.gcn.records import LAYER_COLUMNS, accuracy, balanced_accuracy, measure, result
@@ -17,13 +18,18 @@ def autograd_norms(state, graph, act="relu"):
     return gradient_norms(pyg_network(state, act), graph, graph.x, graph.edge_index)
 
 
+def measured(model, graph, adj):
+    structure = Graph(graph.edge_index, graph.num_nodes)
+    return measure(Passes(model, graph.x, adj), graph, structure, 1.0)[1]
+
+
 @pytest.mark.parametrize(("act", "num_layers"), [("relu", 1), ("relu", 4), ("leaky_relu", 4), ("elu", 2)])
 @pytest.mark.parametrize("scale", [1, 1e-25])  # at which float32 squares of the gradients are 0
 def test_gradient_norms_are_those_of_autograd(scale, act, num_layers, twin, twin_adj):
     model = network(twin, num_layers, act=act)
     with torch.no_grad():
         model.head_weight.mul_(scale)
-    layers = measure(Passes(model, twin.x, twin_adj), twin, 1.0)["layers"]
+    layers = measured(model, twin, twin_adj)["layers"]
     norms, sizes = layers["gradient_norm"], torch.stack([w.double().norm(dim=(1, 2)) for w in model.weights])
     np.testing.assert_allclose(layers["weight_norm"], sizes.T.detach(), rtol=1e-6)
     assert norms.shape == (3, num_layers)
@@ -38,7 +44,7 @@ def test_a_dead_layer_lets_no_gradient_through(twin, twin_adj):
     with torch.no_grad():
         model.biases[1][1] = -1e6  # of the second run: its second layer is dead
         model.biases[2][1] = 1.0  # what follows it sees a constant
-    layers = measure(Passes(model, twin.x, twin_adj), twin, 1.0)["layers"]
+    layers = measured(model, twin, twin_adj)["layers"]
     assert layers["dead_fraction"][1, :3].tolist() == [0, 1, 0]
     # None reaches the dead layer and the one below it; the third's input is 0, so is its weight's gradient.
     assert (layers["gradient_norm"][1] == 0).tolist() == [True, True, True, False]
@@ -51,7 +57,7 @@ def test_a_dead_layer_lets_no_gradient_through(twin, twin_adj):
 def test_measuring_leaves_dropout_out_and_draws_nothing(twin, twin_adj):
     plain, dropping = network(twin, 3), network(twin, 3, dropout=0.5, input_dropout=0.5)
     before = [generator.get_state() for generator in dropping.generators]
-    expected, found = (measure(Passes(m, twin.x, twin_adj), twin, 1.0) for m in (plain, dropping.train()))
+    expected, found = (measured(m, twin, twin_adj) for m in (plain, dropping.train()))
     for name, values in expected["layers"].items():
         assert np.array_equal(values, found["layers"][name], equal_nan=True), name
     assert all(map(torch.equal, before, (generator.get_state() for generator in dropping.generators)))
@@ -64,14 +70,13 @@ def test_constant_layers_are_counted_and_left_out_of_varying_means(twin, twin_ad
         model.biases[1][1] = -1e6
         model.biases[2][1] = 1.0
         model.weights[3][2] = torch.nan  # run 2 has diverged
-    measured = measure(Passes(model, twin.x, twin_adj), twin, 1.0)
-    assert measured["layers"]["constant"][:2].tolist() == [[0, 0, 0, 0], [0, 1, 1, 0]]
-    assert measured["layers"]["constant"][2, :3].tolist() == [0, 0, 0] and np.isnan(
-        measured["layers"]["constant"][2, 3]
-    )
+    found = measured(model, twin, twin_adj)
+    assert found["layers"]["constant"][:2].tolist() == [[0, 0, 0, 0], [0, 1, 1, 0]]
+    assert found["layers"]["constant"][2, :3].tolist() == [0, 0, 0]
+    assert np.isnan(found["layers"]["constant"][2, 3])
     never = torch.full((3,), -1)
-    stages = dict.fromkeys(("init", "best", "last"), measured)
-    for run, layers in enumerate(measured["layers"]["dead_fraction"]):
+    stages = dict.fromkeys(("init", "best", "last"), found)
+    for run, layers in enumerate(found["layers"]["dead_fraction"]):
         numbers = result(run, model, {}, stages, never, never)["run"]
         varying = [layers.mean(), layers[[0, 3]].mean(), layers[:3].mean()][run]
         for suffix in ("", "_last"):
@@ -88,8 +93,8 @@ def test_nearly_equal_embeddings_are_constant(apart, constant, twin):
     graph.x[0] += apart
     model = GCN(2, 4, 7, 1)
     model.weights[0].data.fill_(1.0)
-    passes = Passes(model, graph.x, torch.eye(twin.num_nodes).to_sparse_csr())
-    assert measure(passes, graph, 1.0)["layers"]["constant"].tolist() == [[constant]]
+    adj = torch.eye(twin.num_nodes).to_sparse_csr()
+    assert measured(model, graph, adj)["layers"]["constant"].tolist() == [[constant]]
 
 
 def test_balanced_accuracy_by_hand():

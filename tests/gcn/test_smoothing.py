@@ -11,6 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from deadgcn.gcn import smoothing
+from deadgcn.gcn.embeddings import Graph
 from deadgcn.gcn.smoothing import all_measures, dirichlet_energy
 
 MEASURES = {
@@ -130,7 +131,7 @@ def test_each_matrix_of_a_batch_is_measured_as_if_alone_and_within_its_bounds(dr
 
 @pytest.mark.parametrize("num_channels", [1, 5, 32])
 def test_bits_do_not_depend_on_neighbours_in_memory(num_channels, twin):
-    graph = smoothing.Graph(twin.edge_index, twin.num_nodes)  # worked out once
+    graph = Graph(twin.edge_index, twin.num_nodes)  # worked out once
     x = torch.randn(twin.num_nodes, 7, num_channels).transpose(0, 1)  # [7, N, d], strided
     together, before = all_measures(x, twin.edge_index), x.clone()
     for i in range(7):
