@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock
 from safetensors import numpy as safetensors
 
 
@@ -42,6 +43,13 @@ def store(folder: Path, key: str, result: Mapping[str, Mapping]) -> None:
     write(_path(folder, key), _checksum(key, saved) + saved)
 
 
+def claim(folder: Path, key: str) -> FileLock:
+    """A lock to hold while something is computed and stored; a killed process lets go of it."""
+    place = folder / "locks" / f"{_name(key)[:2]}.lock"  # few files: some keys share one
+    place.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(place)
+
+
 def write(path: Path, content: bytes) -> None:
     """Write a file atomically, creating its folder."""
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
@@ -58,5 +66,8 @@ def _checksum(key: str, saved: bytes) -> bytes:
 
 
 def _path(folder: Path, key: str) -> Path:
-    name = hashlib.sha256(key.encode()).hexdigest()
-    return folder / "runs" / name[:2] / f"{name}.run"
+    return folder / "runs" / _name(key)[:2] / f"{_name(key)}.run"
+
+
+def _name(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from joblib import Parallel, delayed, effective_n_jobs
@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from deadgcn.config import PROJECT, Config
 from deadgcn.data.graphs import resolve_dataset
-from deadgcn.experiments.cache import load, store
+from deadgcn.experiments.cache import claim, load, store
 
 WORTH_A_PROCESS = 4_000  # layers x runs x epochs, seconds of work: below this, starting workers costs more
 CONNECT_SECONDS = 10  # how long to wait for a Dask scheduler
@@ -38,43 +38,77 @@ def run_chunks(
     """Return each config's result: from the cache, or computed, and stored as soon as its chunk is done.
 
     `work` computes the results of a chunk: of configs for which `chunk_of` returns the same. The cache knows
-    results by the config, `made_by`, the sources and torch. The rest is as for :func:`deadgcn.run_grid`.
+    results by the config, `made_by`, the sources and torch. Processes that need the same chunk at the same
+    time compute it once. The rest is as for :func:`deadgcn.run_grid`.
     """
     for dataset in {config.dataset for config in configs}:
         resolve_dataset(dataset)  # obtains the files once, before there are workers
-    made_by = made_by, torch.__version__, SOURCES
-    keys, results, chunks = {}, {}, {}
+    known, results, chunks = _Finished(cache, (made_by, torch.__version__, SOURCES)), {}, {}
     for config in dict.fromkeys(configs):
-        if cache is not None and not callable(config.act):  # no text tells a function from all others
-            keys[config] = f"{config.model_dump_json()} {made_by}"
-            results[config] = load(PROJECT / cache, keys[config])
-        if results.get(config) is None:
+        results[config] = known.load(config)
+        if results[config] is None:
             chunks.setdefault(chunk_of(config), []).append(config)
     # The costliest first, so that no core is idle at the end.
     pending = sorted(chunks.values(), key=_cost, reverse=True)
     bar = tqdm(total=sum(map(len, pending)), unit="run", disable=not pending)
-    with bar, closing(_compute(work, pending, n_jobs, scheduler)) as done:
+    with bar, closing(_compute(work, known, pending, n_jobs, scheduler)) as done:
         for number, computed in done:
-            for config, result in zip(pending[number], computed, strict=True):
-                results[config] = result
-                if config in keys:
-                    store(PROJECT / cache, keys[config], result)
+            results |= zip(pending[number], computed, strict=True)
             bar.update(len(computed))
     return [results[config] for config in configs]
+
+
+class _Finished(NamedTuple):
+    """The finished runs in a cache, if there is one."""
+
+    cache: str | Path | None
+    made_by: tuple
+
+    def load(self, config: Config) -> dict | None:
+        return load(PROJECT / self.cache, self._key(config)) if self._can_hold(config) else None
+
+    def store(self, chunk: list[Config], results: list[dict]) -> None:
+        for config, result in zip(chunk, results, strict=True):
+            if self._can_hold(config):
+                store(PROJECT / self.cache, self._key(config), result)
+
+    def compute(self, work: Callable, chunk: list[Config]) -> list[dict]:
+        """Compute and store a chunk, but for what another process has finished since this one looked."""
+        if not self._can_hold(chunk[0]):
+            return work(chunk)
+        with claim(PROJECT / self.cache, self._key(chunk[0])):
+            results = {config: self.load(config) for config in chunk}
+            if missing := [config for config in chunk if results[config] is None]:
+                computed = work(missing)
+                self.store(missing, computed)
+                results |= zip(missing, computed, strict=True)
+        return list(results.values())
+
+    def _can_hold(self, config: Config) -> bool:
+        return self.cache is not None and not callable(config.act)  # no text tells a function from all others
+
+    def _key(self, config: Config) -> str:
+        return f"{config.model_dump_json()} {self.made_by}"
 
 
 def _cost(chunk: list[Config]) -> int:
     return sum((config.num_layers + 1) * config.epochs for config in chunk)
 
 
-def _compute(work: Callable, chunks: list, n_jobs: int, scheduler: str | None) -> Iterator[tuple[int, list]]:
-    """Yield each chunk's number and results, in the order in which they are ready."""
-    task = partial(_run_task, work, (SOURCES, torch.__version__))
+def _compute(
+    work: Callable, known: _Finished, chunks: list, n_jobs: int, scheduler: str | None
+) -> Iterator[tuple[int, list]]:
+    """Yield each chunk's number and results, which are stored, in the order in which they are ready."""
+    versions = SOURCES, torch.__version__
     if scheduler and chunks:
-        return _compute_on_cluster(scheduler, task, chunks)
+        for number, results in _compute_on_cluster(scheduler, partial(_run_task, work, versions), chunks):
+            known.store(chunks[number], results)  # here: the workers may not see this disk
+            yield number, results
+        return
+    task = partial(_run_task, partial(known.compute, work), versions)
     useful = max(1, min(effective_n_jobs(n_jobs), len(chunks), sum(map(_cost, chunks)) // WORTH_A_PROCESS))
     run = Parallel(n_jobs=useful, return_as="generator_unordered", initializer=_exit_with_parent)
-    return run(delayed(task)(*numbered) for numbered in enumerate(chunks))
+    yield from run(delayed(task)(*numbered) for numbered in enumerate(chunks))
 
 
 def _compute_on_cluster(address: str, task: Callable, chunks: list) -> Iterator[tuple[int, list]]:

@@ -6,6 +6,7 @@ Exit status: 0 if all ran, 1 if one failed, 2 for a refused parameter, data set 
 """
 
 import argparse
+import contextlib
 import functools
 import json
 import os
@@ -16,14 +17,17 @@ import sys
 import tempfile
 import time
 import zlib
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
+import psutil
 from filelock import FileLock
 
 from deadgcn.paper.outputs import STAGE, RunError, check_tables, record, scrub
 from deadgcn.paper.parameters import ParameterError, check, read_defaults
 
+AT_ONCE = 2  # notebooks that run side by side
 REPORT = "11_report"  # its page is kept, not the executed notebook
 
 
@@ -46,9 +50,9 @@ def plan(notebooks: list[Path], files: list[Path], texts: list[str], place: Path
         raise ParameterError("-f and --set cannot set output_dir; use --output-dir DIR")
     place = root / (place or f"build/run-{zlib.crc32(json.dumps(told, sort_keys=True).encode()):08x}")
     seen = os.path.relpath(place, root)  # parameters are relative to the project
-    folders = {"output_dir": f"{seen}/{STAGE}", "input_dir": seen}
     common, given = _params(root, "common", known), {}
     for path in notebooks:
+        folders = {"output_dir": f"{seen}/{STAGE}/{path.stem}", "input_dir": seen}
         values = defaults[path] | common | _params(root, path.stem, defaults[path]) | folders | told
         given[path] = {name: values[name] for name in defaults[path]}
     for values in given.values():
@@ -79,9 +83,8 @@ def resolve_dataset(asked: str) -> str:
 
 def run(notebook: Path, given: dict[str, Any], output_dir: Path) -> None:
     """Execute a notebook, then move its outputs to `output_dir`. Raises RunError; then nothing was moved."""
-    stage, dataset = output_dir / STAGE, given.get("dataset", "Cora")
+    stage, dataset = output_dir / STAGE / notebook.stem, given.get("dataset", "Cora")
     report = stage / "report" / ("" if dataset == "Cora" else dataset)
-    shutil.rmtree(stage, ignore_errors=True)  # left by a killed run
     try:
         nb = _papermill(notebook, given)
         page, text = report / "notebooks" / notebook.name, scrub(nb, notebook.parents[1])
@@ -98,6 +101,51 @@ def run(notebook: Path, given: dict[str, Any], output_dir: Path) -> None:
             os.replace(path, place)
     finally:
         shutil.rmtree(stage, ignore_errors=True)
+
+
+def run_all(given: dict[Path, dict[str, Any]], output_dir: Path) -> None:
+    """Run notebooks, two at a time, so that one trains while the other draws; print each one's minutes.
+
+    One that reads tables (it has the parameter `input_dir`) starts when all before it have ended. Once one
+    has failed no other starts, and the first error is raised when all have ended.
+    """
+    shutil.rmtree(output_dir / STAGE, ignore_errors=True)  # left by a killed run
+    started: list[Future] = []
+    # papermill changes the working folder while it runs a notebook: two at once must agree on it.
+    with contextlib.chdir(next(iter(given)).parent), ThreadPoolExecutor(AT_ONCE) as pool:
+        try:
+            for notebook, values in given.items():
+                if not _wait(started, 0 if "input_dir" in values else AT_ONCE - 1):
+                    break
+                started.append(pool.submit(_run_timed, notebook, values, output_dir))
+            wait(started)
+        except KeyboardInterrupt:
+            while wait(started, timeout=0.1).not_done:  # one may be about to start its kernel
+                for kernel in psutil.Process().children():
+                    kernel.kill()
+            raise
+        finally:
+            shutil.rmtree(output_dir / STAGE, ignore_errors=True)
+    for one in started:
+        one.result()
+
+
+def _wait(started: list[Future], room: int) -> bool:
+    """Wait until at most `room` are running; return whether all that have ended succeeded."""
+    while len(running := [one for one in started if not one.done()]) > room:
+        wait(running, return_when=FIRST_COMPLETED)
+    return not any(one.exception() for one in started if one.done())
+
+
+def _run_timed(notebook: Path, given: dict[str, Any], output_dir: Path) -> None:
+    from jupyter_core.utils import ensure_event_loop  # slow to import
+
+    start = time.monotonic()
+    if "input_dir" in given:
+        check_tables(notebook.parents[1] / given["input_dir"])
+    with contextlib.closing(ensure_event_loop()):  # Jupyter makes one for each thread, and leaves it open
+        run(notebook, given, output_dir)
+    print(f"{notebook.stem:<20}{(time.monotonic() - start) / 60:.1f} min", flush=True)
 
 
 def _papermill(notebook: Path, given: dict[str, Any]) -> Any:
@@ -150,17 +198,12 @@ def main(argv: list[str] | None = None) -> int:
         for kind in ("figures", "results", "report"):  # what cannot be written to is an error before any work
             (place / kind).mkdir(parents=True, exist_ok=True)
         with FileLock(place / ".lock"):
-            for notebook, values in given.items():
-                start = time.monotonic()
-                if "input_dir" in values:
-                    check_tables(notebook.parents[1] / values["input_dir"])
-                run(notebook, values, place)
-                print(f"{notebook.stem:<20}{(time.monotonic() - start) / 60:.1f} min", flush=True)
+            run_all(given, place)
     except (ParameterError, RunError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1 if isinstance(error, RunError) else 2
     except KeyboardInterrupt:
-        print("error: interrupted; the running notebook's outputs were discarded", file=sys.stderr)
+        print("error: interrupted; the running notebooks' outputs were discarded", file=sys.stderr)
         return 130
     return 0
 

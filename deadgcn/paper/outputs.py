@@ -39,7 +39,8 @@ def scrub(nb: Any, root: Path) -> str:
                     data[kind] = data[kind].replace(f"{root}/", "")
     # Of the report only the page is kept.
     text = nbformat.writes(nb) + "\n"
-    return text.replace(f"/{STAGE}", "").replace("(11_report.ipynb)", "(../report.html)")
+    text = re.sub(rf"/{re.escape(STAGE)}/\w+", "", text)
+    return text.replace("(11_report.ipynb)", "(../report.html)")
 
 
 def record(stage: Path, dataset: str, notebook: str, settings: dict[str, Any]) -> None:

@@ -1,6 +1,8 @@
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -145,6 +147,29 @@ def test_runs_finished_before_an_interruption_are_kept(tmp_path):
         with stops:
             parallel.run_chunks(work, configs, lambda config: config, cache=tmp_path)
     assert chunks == [3, 1, 1]  # the deepest first, and only once
+
+
+def test_two_that_need_the_same_runs_at_once_train_each_once(tmp_path):
+    computed, ready = [], threading.Barrier(2)
+
+    def work(chunk):
+        computed.extend(config.seed for config in chunk)
+        time.sleep(0.5)
+        return [{"run": config.seed} for config in chunk]
+
+    def chunk_of(config):
+        if config.seed == 0:
+            ready.wait()  # both have found that this run is missing
+        return 0
+
+    def both(num_seeds):
+        configs = grid(["ReLU"], num_layers=1, seed=range(num_seeds), **SMALL)
+        return parallel.run_chunks(work, configs, chunk_of, cache=tmp_path)
+
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(both, [2, 3]))
+    assert found == [[{"run": 0}, {"run": 1}], [{"run": 0}, {"run": 1}, {"run": 2}]]
+    assert sorted(computed) == [0, 1, 2]
 
 
 @pytest.mark.faults

@@ -73,16 +73,35 @@ FAILURES = {
 @pytest.mark.parametrize("source", FAILURES)
 def test_a_failed_run_changes_no_output_and_stops_the_rest(tmp_path, capsys, source):
     write_notebook(tmp_path / "notebooks" / "01_fails.ipynb", WRITE, source, "'never'")
-    write_notebook(tmp_path / "notebooks" / "02_next.ipynb", "open('started', 'w')")
+    write_notebook(tmp_path / "notebooks" / "02_beside.ipynb", "import time; time.sleep(6)")
+    write_notebook(tmp_path / "notebooks" / "03_next.ipynb", "open('started', 'w')")
     write_file(tmp_path / "out" / "results" / "Cora" / "ok.csv", "earlier")
-    assert call(tmp_path, "--output-dir", "out", stems=("01_fails", "02_next")) == 1
+    assert call(tmp_path, "--output-dir", "out", stems=("01_fails", "02_beside", "03_next")) == 1
     said = capsys.readouterr().err
     failed = tmp_path / "build" / "failed" / "01_fails.ipynb"
     assert "01_fails" in said and FAILURES[source] in said and str(failed) in said
-    assert contents(tmp_path / "out") == {"results/Cora/ok.csv": b"earlier"}
+    left = contents(tmp_path / "out")
+    assert left.pop("results/Cora/ok.csv") == b"earlier" and all("02_beside" in name for name in left)
     never = json.loads(failed.read_text())["cells"][-1]
     assert never["source"] == ["'never'"] and never["execution_count"] is None
     assert not (tmp_path / "notebooks" / "started").exists()
+
+
+MEET = """from pathlib import Path
+import time
+Path('{own}').touch()
+while not Path('{other}').exists():
+    time.sleep(0.1)"""
+
+
+def test_two_run_side_by_side_and_one_that_reads_tables_waits_for_them(tmp_path, capsys):
+    for stem, own, other in (("01_one", "a", "b"), ("02_other", "b", "a")):
+        write_notebook(tmp_path / "notebooks" / f"{stem}.ipynb", MEET.format(own=own, other=other))
+    reads = "assert Path('..', input_dir, 'report', 'notebooks', '02_other.ipynb').exists()"
+    path = tmp_path / "notebooks" / "10_reads.ipynb"
+    write_notebook(path, "from pathlib import Path", reads, parameters="input_dir = '.'")
+    assert call(tmp_path, "--output-dir", "out", stems=("01_one", "02_other", "10_reads")) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("10_reads")
 
 
 @pytest.fixture
@@ -103,7 +122,7 @@ def test_later_settings_win_and_each_notebook_gets_what_it_knows(project):
     mine = write_file(project / "mine.yaml", "lr: 5e-4\nepochs: 5\n")
     place, given = plan([one, two], [], [], Path("out"))
     assert place == project / "out"
-    assert given[one] == {"depths": [2, 4], "lr": 0.2, "epochs": 4, "output_dir": "out/.stage"}
+    assert given[one] == {"depths": [2, 4], "lr": 0.2, "epochs": 4, "output_dir": "out/.stage/01_ok"}
     assert given[two] == {"num_seeds": 6, "lr": 0.3, "dataset": "SyntheticCora", "input_dir": "out"}
     _, given = plan([one], [mine], ["epochs: 8", "epochs: 9"], Path("out"))
     assert given[one]["lr"] == 5e-4 and given[one]["epochs"] == 9
