@@ -25,10 +25,11 @@ _NAMES = {
     "experiments.grid": "METHODS grid run_grid open_study",
     "experiments.tables": "Tables load_checkpoint",
     "experiments.pyg_reference": "run_reference",
-    "stats.estimates": "summarize paired_difference compare answer share_above interval",
-    "stats.claims": "MARGIN FACTOR LINK_LAYERS core_comparisons very_deep_comparisons judge verdict power",
-    "plots.style": """set_style METHOD_STYLES METHOD_COLORS OTHER_COLORS depth_colors axis_label
-        share_legend publish""",
+    "stats.inference": "MARGIN FACTOR interval",
+    "stats.estimates": "summarize paired_difference compare answer share_above",
+    "stats.claims": "LINK_LAYERS core_comparisons very_deep_comparisons judge verdict power",
+    "plots.style": """set_style METHOD_STYLES METHOD_COLORS OTHER_COLORS axis_label share_legend
+        publish""",
     "plots.curves": "plot_vs_num_layers plot_vs_layer",
     "plots.forest": "plot_forest ANSWER_COLORS ANSWER_MARKERS",
     "plots.activations": "bin_nodes plot_activations project plot_projection explore",

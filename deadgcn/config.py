@@ -91,9 +91,8 @@ class Config(BaseModel):
         if self.init == "looks_linear" and self.hidden_channels % 2:
             raise ValueError(f"looks_linear needs an even hidden_channels, but got {self.hidden_channels}")
         if self.intervention != "none" and (self.strip or self.act != "relu"):
-            raise ValueError(
-                f"{self.intervention!r} needs strip=False and act='relu', but got {self.strip}, {self.act!r}"
-            )
+            found = f"{self.strip}, {self.act!r}"
+            raise ValueError(f"{self.intervention!r} needs strip=False and act='relu', but got {found}")
         if self.intervention == "sham" and self.replacement != "zero":
             raise ValueError(f"'sham' needs replacement='zero', but got {self.replacement!r}")
         if self.intervention == "bias shift" and not self.bias:

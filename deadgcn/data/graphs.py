@@ -38,10 +38,9 @@ def load_graph(name: str, root: str | Path | None = None) -> Data:
 
     Raw files are in ``root/name/raw`` (``root``: the project's ``data/``), else copied from ``shared/data/``
     beside the project, else downloaded. They are pickles: their SHA-256 is checked before any is opened.
-    "SyntheticCora" is generated. For other names see :mod:`deadgcn.data.pyg`.
-
-    Raises ``ValueError`` for an unknown name, ``DataUnavailableError`` if files cannot be obtained, and
-    ``DataError`` if one is damaged or the graph cannot be trained on.
+    "SyntheticCora" is generated. For other names see :mod:`deadgcn.data.pyg`. Raises ``ValueError`` for an
+    unknown name, ``DataUnavailableError`` if files cannot be obtained, and ``DataError`` if one is damaged or
+    the graph cannot be trained on.
     """
     from torch_geometric.io import read_planetoid_data
 

@@ -17,10 +17,8 @@ def synthetic_cora(num_nodes: int = NUM_NODES, seed: int = 0) -> Data:
     Edges per node (1.95), their homophily (0.81), words per node (18.2 ± 5.5) and the shares of the classes
     are about Cora's. Classes consist of communities of up to 30 nodes, which share many of their edges and
     their vocabulary. At the default size, and at no other, a two-layer GCN is about as accurate as on Cora
-    (75 to 87 %), as are the words alone (about 50 %). Nodes are ordered by community; none is isolated. The
-    split is that of :func:`deadgcn.data.pyg.split`.
-
-    Raises ``ValueError`` if ``num_nodes`` is no whole number from 200.
+    (75 to 87 %), as are the words alone (about 50 %). No node is isolated. The split is that of
+    :func:`deadgcn.data.pyg.split`. Raises ``ValueError`` if ``num_nodes`` is no whole number from 200.
     """
     if type(num_nodes) is not int or num_nodes < 200:  # below, the smallest class is too small to split
         raise ValueError(f"num_nodes must be a whole number from 200, but {num_nodes!r} was passed.")

@@ -45,7 +45,7 @@ def store(folder: Path, key: str, result: Mapping[str, Mapping]) -> None:
 
 def claim(folder: Path, key: str) -> FileLock:
     """A lock to hold while something is computed and stored; a killed process lets go of it."""
-    place = folder / "locks" / f"{_name(key)[:2]}.lock"  # few files: some keys share one
+    place = _path(folder, key).parent.with_suffix(".lock")  # few files: some keys share one
     place.parent.mkdir(parents=True, exist_ok=True)
     return FileLock(place)
 
@@ -66,8 +66,5 @@ def _checksum(key: str, saved: bytes) -> bytes:
 
 
 def _path(folder: Path, key: str) -> Path:
-    return folder / "runs" / _name(key)[:2] / f"{_name(key)}.run"
-
-
-def _name(key: str) -> str:
-    return hashlib.sha256(key.encode()).hexdigest()
+    name = hashlib.sha256(key.encode()).hexdigest()
+    return folder / "runs" / name[:2] / f"{name}.run"

@@ -43,15 +43,16 @@ def run_chunks(
     """
     for dataset in {config.dataset for config in configs}:
         resolve_dataset(dataset)  # obtains the files once, before there are workers
-    known, results, chunks = _Finished(cache, (made_by, torch.__version__, SOURCES)), {}, {}
-    for config in dict.fromkeys(configs):
-        results[config] = known.load(config)
+    finished = _Finished(cache and PROJECT / cache, (made_by, torch.__version__, SOURCES))
+    results = {config: finished.load(config) for config in configs}
+    chunks: dict[Hashable, list[Config]] = {}
+    for config in results:
         if results[config] is None:
             chunks.setdefault(chunk_of(config), []).append(config)
     # The costliest first, so that no core is idle at the end.
     pending = sorted(chunks.values(), key=_cost, reverse=True)
     bar = tqdm(total=sum(map(len, pending)), unit="run", disable=not pending)
-    with bar, closing(_compute(work, known, pending, n_jobs, scheduler)) as done:
+    with bar, closing(_compute(work, finished, pending, n_jobs, scheduler)) as done:
         for number, computed in done:
             results |= zip(pending[number], computed, strict=True)
             bar.update(len(computed))
@@ -59,36 +60,34 @@ def run_chunks(
 
 
 class _Finished(NamedTuple):
-    """The finished runs in a cache, if there is one."""
+    """The finished runs in a folder, if there is one."""
 
-    cache: str | Path | None
+    folder: Path | None
     made_by: tuple
 
     def load(self, config: Config) -> dict | None:
-        return load(PROJECT / self.cache, self._key(config)) if self._can_hold(config) else None
+        return load(self.folder, key) if (key := self._key(config)) else None
 
-    def store(self, chunk: list[Config], results: list[dict]) -> None:
+    def store(self, chunk: list[Config], results: list[dict]) -> list[dict]:
         for config, result in zip(chunk, results, strict=True):
-            if self._can_hold(config):
-                store(PROJECT / self.cache, self._key(config), result)
+            if key := self._key(config):
+                store(self.folder, key, result)
+        return results
 
     def compute(self, work: Callable, chunk: list[Config]) -> list[dict]:
         """Compute and store a chunk, but for what another process has finished since this one looked."""
-        if not self._can_hold(chunk[0]):
+        if not (key := self._key(chunk[0])):
             return work(chunk)
-        with claim(PROJECT / self.cache, self._key(chunk[0])):
+        with claim(self.folder, key):
             results = {config: self.load(config) for config in chunk}
             if missing := [config for config in chunk if results[config] is None]:
-                computed = work(missing)
-                self.store(missing, computed)
-                results |= zip(missing, computed, strict=True)
+                results |= zip(missing, self.store(missing, work(missing)), strict=True)
         return list(results.values())
 
-    def _can_hold(self, config: Config) -> bool:
-        return self.cache is not None and not callable(config.act)  # no text tells a function from all others
-
-    def _key(self, config: Config) -> str:
-        return f"{config.model_dump_json()} {self.made_by}"
+    def _key(self, config: Config) -> str | None:
+        if self.folder and not callable(config.act):  # no text tells a function from all others
+            return f"{config.model_dump_json()} {self.made_by}"
+        return None
 
 
 def _cost(chunk: list[Config]) -> int:
@@ -96,16 +95,15 @@ def _cost(chunk: list[Config]) -> int:
 
 
 def _compute(
-    work: Callable, known: _Finished, chunks: list, n_jobs: int, scheduler: str | None
+    work: Callable, finished: _Finished, chunks: list, n_jobs: int, scheduler: str | None
 ) -> Iterator[tuple[int, list]]:
     """Yield each chunk's number and results, which are stored, in the order in which they are ready."""
     versions = SOURCES, torch.__version__
     if scheduler and chunks:
         for number, results in _compute_on_cluster(scheduler, partial(_run_task, work, versions), chunks):
-            known.store(chunks[number], results)  # here: the workers may not see this disk
-            yield number, results
+            yield number, finished.store(chunks[number], results)  # here: workers may not see this disk
         return
-    task = partial(_run_task, partial(known.compute, work), versions)
+    task = partial(_run_task, partial(finished.compute, work), versions)
     useful = max(1, min(effective_n_jobs(n_jobs), len(chunks), sum(map(_cost, chunks)) // WORTH_A_PROCESS))
     run = Parallel(n_jobs=useful, return_as="generator_unordered", initializer=_exit_with_parent)
     yield from run(delayed(task)(*numbered) for numbered in enumerate(chunks))

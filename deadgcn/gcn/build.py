@@ -16,6 +16,7 @@ from deadgcn.data.graphs import load_graph, normalized_adjacency
 from deadgcn.gcn.embeddings import Graph
 from deadgcn.gcn.interventions import silence_
 from deadgcn.gcn.model import GCN
+from deadgcn.gcn.sparse import csr_matrix
 
 
 def build(configs: Sequence[Config], graph: Data) -> GCN:
@@ -45,9 +46,7 @@ def as_seen(graph: Data, normalize: bool, propagation: float) -> tuple[Data, Ten
         rows = torch.arange(graph.num_nodes).repeat_interleave(adj.crow_indices().diff())
         own = (rows == adj.col_indices()).to(adj.values())
         mixed = propagation * adj.values() + (1 - propagation) * own
-        adj = torch.sparse_csr_tensor(
-            adj.crow_indices(), adj.col_indices(), mixed, adj.shape, check_invariants=False
-        )
+        adj = csr_matrix(adj.crow_indices(), adj.col_indices(), mixed, adj.shape)
     return graph, adj
 
 

@@ -1,8 +1,4 @@
-"""Embeddings made ready to be measured: what several measures need of them and of their graph, once.
-
-A graph is worked out once for many embeddings, and one matrix of embeddings at a time, so that it stays in
-the processor's cache.
-"""
+"""What the measures of smoothing are made of: of a graph, and of one matrix of embeddings at a time."""
 
 import math
 from collections.abc import Callable
@@ -66,13 +62,8 @@ class Matrix:
             return squared.sqrt()
         return torch.linalg.vector_norm(self.x - projection())
 
-    @property
-    def lengths(self) -> Tensor:
-        """Lengths of the rows, ``[N]``."""
-        return self._rows[0]
-
     @cached_property
-    def _rows(self) -> tuple[Tensor, Tensor]:
+    def rows(self) -> tuple[Tensor, Tensor]:
         """Lengths and directions of the rows, ``[N]`` and ``[N, d]``; a row of zeros has direction 0."""
         length = torch.linalg.vector_norm(self.x, dim=1, keepdim=True)
         if length.min() > 1e-140:
@@ -85,13 +76,13 @@ class Matrix:
     @cached_property
     def cosine_distances(self) -> Tensor:
         """1 - cos of each pair of rows, ``[P]``: half the squared distance of directions, exact near 0."""
-        directions = self._rows[1]
+        _, directions = self.rows
         one, other = (directions.index_select(0, ends) for ends in self.graph.pairs)  # faster than [ends]
         return torch.linalg.vector_norm(one.sub_(other), dim=1).square_().div_(2)
 
     def squared_distances(self, weights: Tensor | float = 1.0) -> Tensor:
         """Of each pair of rows times ``weights [N]``, ``[P]``: the law of cosines without loss of digits."""
-        lengths = self.lengths * weights
+        lengths = self.rows[0] * weights
         a, b = (lengths.index_select(0, ends) for ends in self.graph.pairs)
         return (a - b).square_().addcmul_(a * b, self.cosine_distances, value=2)
 
@@ -110,10 +101,10 @@ class Matrix:
         """Mean over nodes of the mean over neighbours, without pairs of which one row is 0."""
         apart, weights = self.cosine_distances, self.graph.pair_weights
         num_neighbors = self.graph.num_neighbors
-        if not self.lengths.all():
-            valid = (self.lengths > 0)[self.graph.pairs].all(0)  # [P]
+        if not self.rows[0].all():
+            valid = (self.rows[0] > 0)[self.graph.pairs].all(0)  # [P]
             pairs = self.graph.pairs[:, valid]
-            num_neighbors = pairs.flatten().bincount(minlength=len(self.lengths))
+            num_neighbors = pairs.flatten().bincount(minlength=len(self.rows[0]))
             apart, weights = apart[valid], pair_weights(pairs, num_neighbors)
         return apart @ weights / num_neighbors.count_nonzero()
 

@@ -1,10 +1,9 @@
 """Forward and backward passes of all runs' networks, by hand, in memory that is allocated once.
 
-The same passes by autograd, with a function for each product, make training more than 10 % slower.
-
-Everything is ``[R, N, d]``, contiguous, so that every operation works on one run's block at a time: it fits
-the processor's cache, and a run's bits do not depend on its neighbours. (They can at width 1, where the
-matrix library multiplies one run by another routine than many.)
+Autograd, with a function for each product, makes training more than 10 % slower. Everything is
+``[R, N, d]``, contiguous, so that every operation works on one run's block at a time: it fits the processor's
+cache, and a run's bits do not depend on its neighbours. (They can at width 1, where the matrix library
+multiplies one run by another routine than many.)
 """
 
 from collections.abc import Sequence

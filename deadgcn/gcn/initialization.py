@@ -12,8 +12,7 @@ INITS = ("glorot", "he", "orthogonal", "looks_linear")
 def initial(name: str, d_out: int, d_in: int, layer: int, generator: Generator) -> Tensor:
     """Return the weights ``[d_out, d_in]`` of a convolution (``layer`` from 0).
 
-    - ``"glorot"``: uniform with variance 2 / (d_in + d_out) (Glorot & Bengio 2010), the default of PyTorch
-      Geometric and of the paper under study.
+    - ``"glorot"``: uniform with variance 2 / (d_in + d_out) (Glorot & Bengio 2010), PyG's and the paper's.
     - ``"he"``: uniform with variance 2 / d_in (He et al. 2015, arXiv 1502.01852).
     - ``"orthogonal"``: a random orthogonal matrix times the root of 2 (Saxe et al. 2014, arXiv 1312.6120).
     - ``"looks_linear"``: mirrored pairs of neurons, whose two ReLUs together are linear because
@@ -22,11 +21,9 @@ def initial(name: str, d_out: int, d_in: int, layer: int, generator: Generator) 
 
     Raises ``ValueError`` for another name, or an odd d.
     """
-    if name not in INITS:
-        raise ValueError(f"init must be one of {INITS}, but {name!r} was passed")
+    if name not in INITS or (name == "looks_linear" and d_out % 2):
+        raise ValueError(f"init must be one of {INITS} (the last for even widths), but got {name!r}, {d_out}")
     if name == "looks_linear":
-        if d_out % 2:
-            raise ValueError(f"looks_linear needs an even number of neurons, but got {d_out}")
         if layer == 0:
             half = _uniform(d_out // 2, d_in, math.sqrt(6 / (d_in + d_out)), generator)  # U
             return torch.cat([half, -half])

@@ -16,8 +16,7 @@ From initialisation on, on a share ``dose`` of the neurons, drawn once for each 
 - ``"silence"``: incoming weights and bias are 0, so the neuron is dead and its gradient is 0, for good.
 - ``"freeze"``: incoming weights and bias keep their initial values.
 
-In the backward pass only, ``"leaky gradient"`` multiplies the gradient by ``dose`` where ReLU's output is 0;
-the recorded norms of gradients are of this one.
+In the backward pass, ``"leaky gradient"`` multiplies the gradient by ``dose`` where ReLU's output is 0.
 """
 
 import math
@@ -71,9 +70,8 @@ class Intervention:
             stripped = [mask & own for mask, own in zip(dead, self.chosen, strict=True)]
         if self.name == "sham":  # the first half of the runs are the donors
             stripped = [torch.cat([mask[:half], torch.zeros_like(mask[half:])]) for mask in dead]
-        before = (
-            [] if self.name in ("strip", "partial") else [weight.clone() for weight in self.model.weights]
-        )
+        others = self.name not in ("strip", "partial")
+        before = [weight.clone() for weight in self.model.weights] if others else []
         changed = strip_dead_neurons_(self.model, stripped, self.replacement, **self.options)
         for weight, old, mask in zip(self.model.weights, before, dead, strict=False):
             if self.name == "rescale":

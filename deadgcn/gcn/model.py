@@ -17,9 +17,8 @@ class GCN(nn.Module):
               \mathrm{logits} = H_L W_{\mathrm{head}}^\top + b_{\mathrm{head}}
 
     For ``num_layers >= 1`` each run is exactly ``torch_geometric.nn.GCN(..., jk="last")``; depth 0 is the
-    head on the raw features. Convolutions start from Glorot-uniform weights and zero biases, the head from
-    Kaiming-uniform weights (fan-in, ReLU) and a zero bias. Each run draws them from a generator of its own,
-    so they depend on its seed alone, and the first layers are the same at any depth.
+    head on the raw features. Biases start from 0, the head's weights are Kaiming-uniform (fan-in, ReLU). Each
+    run draws from a generator of its own, so the first layers are the same at any depth.
 
     Args:
         in_channels, hidden_channels, out_channels, num_layers: F, d, C and L.
@@ -27,8 +26,7 @@ class GCN(nn.Module):
             function of one run's pre-activations ``[N, d]``.
         negative_slope: of ``"leaky_relu"``.
         bias: whether the convolutions have one (the head always has).
-        dropout, input_dropout: on each activation and on the features, while training; drawn from each run's
-            own generator.
+        dropout, input_dropout: on each activation and on the features, from each run's own generator.
         init: of the convolutions' weights and the head's: see :mod:`deadgcn.gcn.initialization`.
         seeds: one per run, so R = ``len(seeds)``.
 

@@ -1,9 +1,8 @@
 """Which neurons are dead.
 
-A neuron is one output channel of one hidden layer. It is dead when its activation is exactly 0 at every
-node: its weights then get no gradient. Everything here looks at post-activations, so a LeakyReLU network has
-no dead neurons except where numbers underflow. The original's code applies a ReLU first, and therefore
-reports dead neurons for LeakyReLU too.
+A neuron, an output channel of a hidden layer, is dead when its activation is exactly 0 at every node: its
+weights then get no gradient. Post-activations count, so LeakyReLU has no dead neurons except where numbers
+underflow. The original's code applies a ReLU first, and therefore reports some for LeakyReLU too.
 """
 
 import torch

@@ -1,6 +1,6 @@
 """What is recorded of a network: accuracies, and for every layer death, smoothing and the gradient."""
 
-from typing import NamedTuple
+from functools import partial
 
 import numpy as np
 import torch
@@ -23,6 +23,8 @@ LAYER_COLUMNS = """dirichlet_energy distance_to_mean norm normalized_dirichlet_e
 # this. Over-smoothed embeddings are far above it: in a GCN's limit it is about 0.3 or more.
 CONSTANT = 0.01
 
+Evaluation = tuple[Tensor, Tensor, list[Tensor]]  # what `evaluate` returns
+
 
 def losses_and_gradient(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """Mean cross-entropy ``[R]`` of logits ``[R, n, C]`` with labels ``[n]``, and its gradient."""
@@ -32,30 +34,17 @@ def losses_and_gradient(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     return losses, (log_p.exp() - target) / len(y)
 
 
-class Evaluation(NamedTuple):
-    """What one forward and backward pass finds."""
-
-    logits: Tensor  # [R, N, C]
-    losses: Tensor  # [R], mean cross-entropy over the training nodes
-    gradients: list[Tensor]  # of the losses, without weight decay, by the model's parameters
-
-
 def evaluate(passes: Passes, graph: Data, logits: Tensor | None = None) -> Evaluation:
-    """Differentiate the training losses; ``logits`` are those of the last forward pass (None: make one)."""
+    """Logits ``[R, N, C]`` (the last pass's, if given), training losses ``[R]`` and their gradients."""
     logits, nodes = passes.forward() if logits is None else logits, mask_to_index(graph.train_mask)
     losses, of_logits = losses_and_gradient(logits[:, nodes], graph.y[nodes])
-    return Evaluation(logits, losses, passes.backward(of_logits, nodes))
+    return logits, losses, passes.backward(of_logits, nodes)
 
 
 def accuracy(logits: Tensor, y: Tensor, nodes: Tensor) -> Tensor:
     """Share of the nodes that each run classifies right, ``[R]``; NaN where its logits are not all finite."""
     correct = (logits[:, nodes].argmax(-1) == y[nodes]).float().mean(-1)  # argmax of NaNs is a class, too
     return correct.where(_finite(logits), torch.nan)
-
-
-def _norms(matrices: Tensor) -> Tensor:
-    """Frobenius norms, ``[R, ...] -> [R]``; no float32's square underflows in float64."""
-    return torch.linalg.vector_norm(matrices.detach(), dim=(1, 2), dtype=torch.float64)
 
 
 def _finite(logits: Tensor) -> Tensor:
@@ -76,42 +65,38 @@ def measure(
 ) -> tuple[Evaluation, dict]:
     """Evaluate the present weights, without dropout, and record what is found.
 
-    ``graph`` and ``structure`` are those of :func:`deadgcn.gcn.build.on_device`, ``logits`` as for
-    :func:`evaluate`. The record has ``test_acc``, ``val_acc`` and ``balanced_acc``, each ``[R]``, and
-    ``layers``, a name -> array ``[R, L]``: the measures of :func:`deadgcn.all_measures`, ``constant`` (1
-    where every node has the same embedding, see :data:`CONSTANT`, else 0), ``dead_fraction``,
-    ``zero_fraction``, and the Frobenius norms ``weight_norm`` of the layer's weight and ``gradient_norm`` of
-    the gradient of the training loss (without weight decay) with respect to it. The latter is exactly 0 where
-    no gradient arrives, or where float32 underflows. Everything is missing (NaN) where activations are not
-    finite.
+    The record has ``test_acc``, ``val_acc`` and ``balanced_acc``, each ``[R]``, and ``layers``, a name ->
+    array ``[R, L]``: the measures of :func:`deadgcn.all_measures`, ``constant`` (1 or 0, see
+    :data:`CONSTANT`), ``dead_fraction``, ``zero_fraction``, and the Frobenius norms of the layer's weight and
+    of the gradient of the training loss (without weight decay) with respect to it. The latter is exactly 0
+    where no gradient arrives, or where float32 underflows. All are NaN where activations are not finite.
     """
     passes.model.eval()
-    found = evaluate(passes, graph, logits)
+    logits, losses, gradients = evaluate(passes, graph, logits)
     test_nodes, val_nodes = mask_to_index(graph.test_mask), mask_to_index(graph.val_mask)
-    return found, {
-        "test_acc": accuracy(found.logits, graph.y, test_nodes),
-        "val_acc": accuracy(found.logits, graph.y, val_nodes),
-        "balanced_acc": balanced_accuracy(found.logits, graph.y, test_nodes),
-        "layers": _measure_layers(passes, found.gradients[2:], structure, dead_threshold),  # not the head's
+    return (logits, losses, gradients), {
+        "test_acc": accuracy(logits, graph.y, test_nodes),
+        "val_acc": accuracy(logits, graph.y, val_nodes),
+        "balanced_acc": balanced_accuracy(logits, graph.y, test_nodes),
+        "layers": _measure_layers(passes, gradients[2:], structure, dead_threshold),  # not the head's
     }
 
 
 @torch.inference_mode()  # of many small operations, what is kept for autograd would be a tenth
 def _measure_layers(passes: Passes, gradients: list[Tensor], structure: Graph, dead_threshold: float) -> dict:
     """The ``layers`` of :func:`measure`; the weights' gradients come first."""
-    num_runs, depth = len(passes.model.seeds), passes.model.num_layers
+    shape = len(LAYER_COLUMNS), len(passes.model.seeds), passes.model.num_layers
     # All in one tensor: thousands of small ones would pin the memory between them.
-    table = passes.model.head_weight.new_full(
-        (len(LAYER_COLUMNS), num_runs, depth), torch.nan, dtype=torch.float64
-    )
+    table = passes.model.head_weight.new_full(shape, torch.nan, dtype=torch.float64)
     columns = dict(zip(LAYER_COLUMNS, table, strict=True))  # each [R, L]
+    norms = partial(torch.linalg.vector_norm, dim=(1, 2), dtype=torch.float64)  # no square is 0
     for layer, post in enumerate(passes.activations):
         for name, values in all_measures(post, structure).items():
             columns[name][:, layer] = values
         columns["dead_fraction"][:, layer] = dead_fraction(post, dead_threshold)
         columns["zero_fraction"][:, layer] = zero_fraction(post)
-        columns["gradient_norm"][:, layer] = _norms(gradients[layer])
-        columns["weight_norm"][:, layer] = _norms(passes.model.weights[layer])
+        columns["gradient_norm"][:, layer] = norms(gradients[layer])
+        columns["weight_norm"][:, layer] = norms(passes.model.weights[layer].detach())
     columns["constant"].copy_((columns["norm"] == 0) | (columns["relative_distance_to_mean"] < CONSTANT))
     for name in ("constant", "dead_fraction", "zero_fraction"):  # NaN is not 0, so it would count as alive
         columns[name].masked_fill_(~columns["norm"].isfinite(), torch.nan)

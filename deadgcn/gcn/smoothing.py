@@ -1,11 +1,10 @@
 r"""How alike node embeddings are, layer by layer: ``[..., N, d] -> [...]``, float64.
 
-The measures take any embeddings, also those of a PyTorch Geometric model. They divide by a power of two and
-compute in float64, because float32 squares of 1e-22, which deep ReLU networks reach, underflow.
-
-The paper's two, :func:`dirichlet_energy` and :func:`distance_to_mean`, grow with the size of the embeddings,
-as do :func:`normalized_dirichlet_energy` and the size itself, :func:`frobenius_norm`. The others are the
-same for X and cX; smoothness is undefined (NaN) for a zero matrix, and for one that is not finite.
+The measures take any embeddings, also those of a PyTorch Geometric model, and compute in float64, because
+float32 squares of 1e-22, which deep ReLU networks reach, underflow. The paper's two, `dirichlet_energy` and
+`distance_to_mean`, grow with the size of the embeddings, as do `normalized_dirichlet_energy` and the size
+itself, `frobenius_norm`. The others are the same for X and cX; smoothness is undefined (NaN) for a zero
+matrix, and for one that is not finite.
 
 Graphs are undirected: ``edge_index [2, E]`` holds both directions of each edge; ValueError if not.
 :math:`\tilde A = A + I` has a self-loop at every node, whether or not the edges have, and :math:`\tilde D` is

@@ -18,7 +18,7 @@ class SparseFeatures(NamedTuple):
     @classmethod
     def of(cls, csr: Tensor, values: Iterable[Tensor]) -> "SparseFeatures":
         """One matrix for each of ``values``, which stand at the non-zeros of a CSR tensor ``[N, F]``."""
-        matrices = [_csr(csr.crow_indices(), csr.col_indices(), v, csr.shape) for v in values]
+        matrices = [csr_matrix(csr.crow_indices(), csr.col_indices(), v, csr.shape) for v in values]
         size = len(csr) if csr.is_cuda else BLOCK
         return cls(matrices, [[_transposed(m, i, size) for m in matrices] for i in range(0, len(csr), size)])
 
@@ -37,10 +37,8 @@ def sparse_product(
 ) -> Tensor:
     """Return CSR matrices ``[n, m]``, one for all runs or one per run, times ``h [R, m, d]``: ``[R, n, d]``.
 
-    It is written to ``out``, or added to it.
-
-    Runs are multiplied one after another: one product of width R * d would be faster on some machines, but
-    its bits may depend on R. The matrix library copies matrices whose indices have more than 32 bits.
+    It is written to ``out``, or added to it. Runs are multiplied one after another: one product of width
+    R * d would be faster on some machines, but its bits may depend on R.
     """
     if out is None:
         out = h.new_empty(h.shape[0], matrices[0].shape[0], h.shape[2])  # [R, n, d]
@@ -59,10 +57,11 @@ def _transposed(csr: Tensor, first: int, size: int) -> Tensor:
     starts = csr.crow_indices()[first : first + size + 1]
     own = slice(int(starts[0]), int(starts[-1]))
     shape = len(starts) - 1, csr.shape[1]
-    block = _csr(starts - starts[0], csr.col_indices()[own], csr.values()[own], shape).to_sparse_csc()
+    block = csr_matrix(starts - starts[0], csr.col_indices()[own], csr.values()[own], shape).to_sparse_csc()
     # Its memory, read as CSR, is the transpose.
-    return _csr(block.ccol_indices(), block.row_indices(), block.values(), shape[::-1])
+    return csr_matrix(block.ccol_indices(), block.row_indices(), block.values(), shape[::-1])
 
 
-def _csr(starts: Tensor, columns: Tensor, values: Tensor, shape: Sequence[int]) -> Tensor:
+def csr_matrix(starts: Tensor, columns: Tensor, values: Tensor, shape: Sequence[int]) -> Tensor:
+    """A CSR tensor with indices of 32 bits, which the matrix library need not convert."""
     return torch.sparse_csr_tensor(starts.int(), columns.int(), values, tuple(shape), check_invariants=False)

@@ -21,11 +21,10 @@ def stripping_mask(
     """True for the weights to strip: the most negative ``amount`` of each dead neuron's candidates.
 
     Of a dead neuron with c candidates, ``max(1, floor(amount * c))`` are chosen (the original's code), or
-    ``ceil(amount * c)`` (the paper's text); none if c = 0. Of equal weights the first are taken.
-
-    Candidates are the ``"negative"`` weights, or ``"all"`` (the original's ``prune_all``). ``weight``
-    and the result are ``[..., d_out, d_in]``, ``dead`` is a boolean ``[..., d_out]``. Raises ``ValueError``
-    for an illegal option, or a ``dead`` that does not fit.
+    ``ceil(amount * c)`` (the paper's text); none if c = 0. Of equal weights the first are taken. Candidates
+    are the ``"negative"`` weights, or ``"all"`` (the original's ``prune_all``). ``weight`` and the result are
+    ``[..., d_out, d_in]``, ``dead`` is a boolean ``[..., d_out]``. Raises ``ValueError`` for an illegal
+    option, or a ``dead`` that does not fit.
 
     >>> stripping_mask(torch.tensor([[-3.0, 2.0, -1.0], [-5.0, 1.0, 1.0]]), torch.tensor([True, False]))
     tensor([[ True, False, False],

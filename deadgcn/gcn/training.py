@@ -43,8 +43,8 @@ def train(configs: Sequence[Config], graph: Data | None = None, device: str = "a
 
         ``last`` is the model after the last strip; ``best`` the one before its epoch's strip, unless
         ``best_kept`` says otherwise. ``train_loss`` is that of the weights an epoch began with; ``val_acc``
-        and ``dead_fraction`` are measured after its step and before its strip. ``diverged_epoch`` is the
-        first epoch whose loss or logits are not finite (None: never); later numbers of that run are NaN.
+        and ``dead_fraction`` are measured after its step and before its strip. From ``diverged_epoch`` on,
+        whose loss or logits are not finite (None: never), numbers are NaN.
 
     Raises ``ValueError`` for configs that differ in more than seed and method, or a device not there.
     """
@@ -62,8 +62,8 @@ def train(configs: Sequence[Config], graph: Data | None = None, device: str = "a
     passes = Passes(model, graph.x, adj)
     measured = partial(measure, passes, graph, structure, config.dead_threshold)
     stages: dict[str, dict] = {}
-    found, stages["init"] = measured()
-    history, logits, best, *epochs = _loop(passes, values, graph, config, found)
+    first, stages["init"] = measured()
+    history, logits, best, *epochs = _loop(passes, values, graph, config, first)
     _, stages["last"] = measured(logits)
     values.copy_(best)
     _, stages["best"] = measured()
@@ -108,7 +108,7 @@ def _flatten_(model: GCN) -> Tensor:
 
 
 def _loop(
-    passes: Passes, values: Tensor, graph: Data, config: Config, found: Evaluation
+    passes: Passes, values: Tensor, graph: Data, config: Config, first: Evaluation
 ) -> tuple[dict[str, Tensor], Tensor | None, Tensor, Tensor, Tensor]:
     """Train in place, given the evaluation of the initial weights.
 
@@ -123,14 +123,13 @@ def _loop(
     best = torch.full_like(values, torch.nan)  # a run that diverges at once has no best model
     best_acc = values.new_full((len(values),), -1.0)  # [R]
     best_epoch = torch.full_like(best_acc, -1, dtype=torch.int64)  # [R]
-    diverged_epoch, history, logits = best_epoch.clone(), [], found.logits
+    diverged_epoch, history, (logits, losses, gradients) = best_epoch.clone(), [], first
     drops = config.dropout or config.input_dropout
     for epoch in range(config.epochs):
         if epoch > 0 or drops:
             passes.model.train()
-            found = evaluate(passes, graph, None if drops else logits)
-        losses = found.losses
-        _set_gradients_(passes.model, found.gradients, config)
+            _, losses, gradients = evaluate(passes, graph, None if drops else logits)
+        _set_gradients_(passes.model, gradients, config)
         optimizer.step()
         intervention.after_step_()
 
@@ -152,12 +151,11 @@ def _loop(
             best_epoch = best_epoch.masked_fill(improved, epoch)
             kept = values.clone() if config.best_kept == "before strip" else values
             if config.strip or config.intervention != "none":
-                judged = passes.activations
+                judged = dead
                 if config.death_nodes == "val":
-                    judged = [post[:, val_nodes] for post in judged]
-                stripped = intervention.after_epoch_(
-                    [dead_mask(post, config.dead_threshold) for post in judged]
-                )
+                    parts = (post[:, val_nodes] for post in passes.activations)
+                    judged = [dead_mask(part, config.dead_threshold) for part in parts]
+                stripped = intervention.after_epoch_(judged)
             torch.where(improved[:, None], kept, best, out=best)
         # Asking a GPU whether anything was stripped would make the processor wait for it.
         if stripped.is_cuda or stripped.any() or diverges.any():

@@ -15,9 +15,10 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import zlib
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -82,10 +83,13 @@ def resolve_dataset(asked: str) -> str:
 
 
 def run(notebook: Path, given: dict[str, Any], output_dir: Path) -> None:
-    """Execute a notebook, then move its outputs to `output_dir`. Raises RunError; then nothing was moved."""
+    """Execute a notebook, move its outputs into place, print its minutes. If RunError, nothing was moved."""
+    start = time.monotonic()
     stage, dataset = output_dir / STAGE / notebook.stem, given.get("dataset", "Cora")
     report = stage / "report" / ("" if dataset == "Cora" else dataset)
     try:
+        if "input_dir" in given:
+            check_tables(notebook.parents[1] / given["input_dir"])
         nb = _papermill(notebook, given)
         page, text = report / "notebooks" / notebook.name, scrub(nb, notebook.parents[1])
         if notebook.stem == REPORT:
@@ -101,60 +105,54 @@ def run(notebook: Path, given: dict[str, Any], output_dir: Path) -> None:
             os.replace(path, place)
     finally:
         shutil.rmtree(stage, ignore_errors=True)
+        with contextlib.suppress(OSError):  # another one's stage is there
+            stage.parent.rmdir()
+    print(f"{notebook.stem:<20}{(time.monotonic() - start) / 60:.1f} min", flush=True)
 
 
 def run_all(given: dict[Path, dict[str, Any]], output_dir: Path) -> None:
-    """Run notebooks, two at a time, so that one trains while the other draws; print each one's minutes.
+    """Run notebooks, two at a time, so that one trains while the other draws.
 
-    One that reads tables (it has the parameter `input_dir`) starts when all before it have ended. Once one
-    has failed no other starts, and the first error is raised when all have ended.
+    Those that read tables (they have the parameter `input_dir`) follow, one by one. Once one has failed no
+    other starts, and its error is raised when all have ended.
     """
     shutil.rmtree(output_dir / STAGE, ignore_errors=True)  # left by a killed run
-    started: list[Future] = []
+    readers, stop = [path for path in given if "input_dir" in given[path]], threading.Event()
+    groups = [[path for path in given if path not in readers], *([path] for path in readers)]
+
+    def run_next(notebook: Path) -> None:
+        try:
+            if not stop.is_set():
+                run(notebook, given[notebook], output_dir)
+        except Exception:
+            stop.set()
+            raise
+
     # papermill changes the working folder while it runs a notebook: two at once must agree on it.
     with contextlib.chdir(next(iter(given)).parent), ThreadPoolExecutor(AT_ONCE) as pool:
-        try:
-            for notebook, values in given.items():
-                if not _wait(started, 0 if "input_dir" in values else AT_ONCE - 1):
-                    break
-                started.append(pool.submit(_run_timed, notebook, values, output_dir))
-            wait(started)
-        except KeyboardInterrupt:
-            while wait(started, timeout=0.1).not_done:  # one may be about to start its kernel
-                for kernel in psutil.Process().children():
-                    kernel.kill()
-            raise
-        finally:
-            shutil.rmtree(output_dir / STAGE, ignore_errors=True)
-    for one in started:
-        one.result()
-
-
-def _wait(started: list[Future], room: int) -> bool:
-    """Wait until at most `room` are running; return whether all that have ended succeeded."""
-    while len(running := [one for one in started if not one.done()]) > room:
-        wait(running, return_when=FIRST_COMPLETED)
-    return not any(one.exception() for one in started if one.done())
-
-
-def _run_timed(notebook: Path, given: dict[str, Any], output_dir: Path) -> None:
-    from jupyter_core.utils import ensure_event_loop  # slow to import
-
-    start = time.monotonic()
-    if "input_dir" in given:
-        check_tables(notebook.parents[1] / given["input_dir"])
-    with contextlib.closing(ensure_event_loop()):  # Jupyter makes one for each thread, and leaves it open
-        run(notebook, given, output_dir)
-    print(f"{notebook.stem:<20}{(time.monotonic() - start) / 60:.1f} min", flush=True)
+        for group in groups:
+            started = [pool.submit(run_next, notebook) for notebook in group]
+            try:
+                wait(started)
+            except KeyboardInterrupt:
+                stop.set()
+                while wait(started, timeout=0.1).not_done:  # one may be about to start its kernel
+                    for kernel in psutil.Process().children():
+                        kernel.kill()
+                raise
+            for one in started:
+                one.result()
 
 
 def _papermill(notebook: Path, given: dict[str, Any]) -> Any:
     import papermill  # slow to import
+    from jupyter_core.utils import ensure_event_loop
     from papermill.exceptions import PapermillException
     from traitlets.config import Config
 
     # Kernels that start side by side race for TCP ports; sockets in folders of their own cannot collide.
-    with tempfile.TemporaryDirectory(prefix="kernel-") as own:
+    # Jupyter makes an event loop for each thread, and leaves it open.
+    with tempfile.TemporaryDirectory(prefix="kernel-") as own, contextlib.closing(ensure_event_loop()):
         executed = Path(own, notebook.name)
         kernel = {"transport": "ipc", "connection_file": f"{own}/kernel.json", "ip": f"{own}/socket"}
         kernel["shutdown_wait_time"] = 1.0  # SIGTERM after half of it: unloading torch takes two seconds

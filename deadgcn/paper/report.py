@@ -2,7 +2,6 @@
 
 In its Markdown, `{{ name }}` is a number and `[@key]` a row of references.csv. The cell tagged `numbers`
 outputs a flat `application/json` mapping with `dataset` and `figures`, a folder relative to PROJECT.
-CSS counters number headings, figures, tables and equations.
 """
 
 import re

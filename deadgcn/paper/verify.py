@@ -2,9 +2,9 @@
 
     python -m deadgcn.paper.verify [DATASET]
 
-On the machine that made the evidence, by its provenance, every table must have the same bytes. On another one
-rounding differs, and training amplifies it: there, verdicts must be equal and means over seeds close. Exit
-status: 0 if the rerun confirms the evidence, 1 if it does not, 2 if there is nothing to compare.
+On the machine that made the evidence every table must have the same bytes. On another one rounding differs,
+and training amplifies it: there, verdicts must be equal and means over seeds close. Exit status: 0 if the
+rerun confirms the evidence, 1 if not, 2 if there is nothing to compare.
 """
 
 import json

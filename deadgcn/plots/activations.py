@@ -63,10 +63,9 @@ def plot_activations(
 def project(post: Tensor, y: Tensor, most: int = 400) -> tuple[pd.DataFrame, dict[str, float]]:
     """Project embeddings ``[N, d]`` onto the two directions in which they vary most, per PCA in float64.
 
-    Returns points (node, class, x and y in units of the spread), `most` at most, classes in proportion,
-    and measures of all nodes: ``line`` and ``classes``, the shares of the variance along x and between the
-    means of the classes (missing where all nodes are alike up to rounding), and ``spread``, the root mean
-    square distance to the mean.
+    Returns points (node, class, x and y in units of the spread), `most` at most, classes in proportion, and
+    measures: ``line`` and ``classes``, the shares of the variance along x and between the classes' means
+    (missing where all nodes are alike up to rounding), and ``spread``, the RMS distance to the mean.
     """
     scale = post.double().abs().max().clamp(min=torch.finfo(torch.double).tiny)
     centred = post.double() / scale - (post.double() / scale).mean(0)
@@ -99,14 +98,12 @@ def explore(network: Callable, graph: Data, choices: Mapping[str, Sequence], **f
     """Show one layer of a network, nodes by neurons and in two dimensions, with a slider for each choice.
 
     `network` is :meth:`deadgcn.Tables.network`. `choices` holds the values of "layer" (from 1) and of what
-    `network` is to be told, `first` those to begin with where not the first of each. Without a running kernel
-    the picture stays.
+    `network` is to be told, `first` those to begin with. Without a running kernel the picture stays.
     """
     sliders = {}
     for name, values in choices.items():
-        sliders[name] = SelectionSlider(options=list(values), description=name, continuous_update=False)
-    for name, value in first.items():
-        sliders[name].value = value
+        value, fixed = first.get(name, values[0]), {"description": name, "continuous_update": False}
+        sliders[name] = SelectionSlider(options=list(values), value=value, **fixed)
 
     def picture() -> Image:
         return _draw_layer(network, graph, **{name: slider.value for name, slider in sliders.items()})

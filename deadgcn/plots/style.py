@@ -1,7 +1,7 @@
 """The look of all figures, and how a figure is saved and shown."""
 
 import io
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from itertools import cycle
 from pathlib import Path
 from typing import Any, Literal
@@ -38,11 +38,6 @@ def set_style() -> None:
     rc |= {"axes.spines.top": False, "axes.spines.right": False, "lines.markersize": 4}
     # The font that comes with matplotlib: a figure must not depend on what is installed.
     sns.set_theme("paper", "ticks", "colorblind", font="DejaVu Sans", font_scale=0.85, rc=rc)
-
-
-def depth_colors(levels: Sequence) -> dict[Hashable, str]:
-    """Colours of ordered levels, from light to dark in equal steps."""
-    return dict(zip(sorted(levels), sns.color_palette("viridis_r", len(levels)).as_hex(), strict=True))
 
 
 def method_styles(methods: Sequence[str]) -> dict[str, dict[str, Any]]:

@@ -20,9 +20,6 @@ where the layer is constant in neither run of the pair.
 
 C7 says "consistently": in at least 95 % of the layers. C10 is judged by intervention: at 10 layers, where
 networks learn, pruning must lower the dead fraction and raise all three measures.
-
-An earlier form of this rule followed a pilot with 10 seeds. This form was fixed in docs/protocol.md before
-the runs with seeds from 1,000 on.
 """
 
 from itertools import product
@@ -30,20 +27,11 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
+from deadgcn.stats import inference
 from deadgcn.stats.estimates import answer, over_layers, pair_by_seed
-from deadgcn.stats.inference import (
-    FACTOR,
-    MARGIN,
-    finite,
-    holm,
-    interval,
-    log_ratio_of_spreads,
-    mean_tests,
-    seeds_needed,
-)
 
 CONSISTENTLY, LINK_LAYERS = 0.95, 10
-MARGINS = {"difference": MARGIN, "ratio": np.log(FACTOR), "share": 1 - CONSISTENTLY}
+MARGINS = {"difference": inference.MARGIN, "ratio": np.log(inference.FACTOR), "share": 1 - CONSISTENTLY}
 ARMS = RELU, PRUNED, LEAKY = "ReLU", "ReLU + pruning", "LeakyReLU"
 SIZE_FREE = ("distance_to_limit", "relative_distance_to_mean", "mean_average_distance")
 MEASURES = {"as published": ("dirichlet_energy", "distance_to_mean"), "size divided out": SIZE_FREE}
@@ -87,7 +75,7 @@ def core_comparisons(runs: pd.DataFrame, layers: pd.DataFrame) -> pd.DataFrame:
                 sample["constant"] = np.nan
             if claim == "C6":
                 quantity = f"spread of {x}"
-                sample["value"] = log_ratio_of_spreads(at.set_index("seed")[["method", "baseline"]])
+                sample["value"] = inference.log_ratio_of_spreads(at.set_index("seed")[["method", "baseline"]])
             cell = f"{method} {sign} {baseline}, {depth} layers"
             samples[claim, f"{model} model", cell, quantity, scale, claimed] = sample
     return pd.concat(samples, names=[*CELL, "seed"]).reset_index()
@@ -135,10 +123,10 @@ def judge(comparisons: pd.DataFrame) -> pd.DataFrame:
     """
     rows, ends = [], ["estimate", "low", "high"]
     for key, group in comparisons.groupby(CELL, sort=False):
-        sample, constant = pd.Series(finite(group["value"])), group["constant"].fillna(0)
-        numbers = [len(sample), sample.mean(), *interval(sample), sample.std(), group["constant"].mean()]
-        tests = mean_tests(sample, MARGINS[group["scale"].iloc[0]])
-        rows.append([*key, *numbers, *tests, (constant < 1).mean() < 0.8])
+        sample, constant = pd.Series(inference.finite(group["value"])), group["constant"]
+        numbers = [len(sample), sample.mean(), *inference.interval(sample), sample.std(), constant.mean()]
+        tests = inference.mean_tests(sample, MARGINS[group["scale"].iloc[0]])
+        rows.append([*key, *numbers, *tests, (constant.fillna(0) < 1).mean() < 0.8])
     columns = [*CELL, "n", *ends, "std", "constant", "p_value", "p_equivalent", "few_seeds"]
     cells = pd.DataFrame(rows, columns=columns)
     cells = cells.sort_values("claim", key=lambda x: x.str[1:].astype(int), kind="stable", ignore_index=True)
@@ -146,8 +134,8 @@ def judge(comparisons: pd.DataFrame) -> pd.DataFrame:
     agrees = np.where(cells["claimed"] == "more", effect >= 0, effect <= 0)
     cells["p_equivalent"] = cells["p_equivalent"].mask(cells["scale"] == "share")
     readings = cells.assign(p_holm=cells["p_value"].mask(agrees, 1)).groupby(["claim", "reading"])
-    cells["p_holm"] = readings["p_holm"].transform(holm)
-    cells["p_equivalent_holm"] = readings["p_equivalent"].transform(holm)
+    cells["p_holm"] = readings["p_holm"].transform(inference.holm)
+    cells["p_equivalent_holm"] = readings["p_equivalent"].transform(inference.holm)
     rows = cells.assign(difference=effect)
     shown = answer(rows)
     opposed = answer(rows.assign(p_equivalent=cells["p_equivalent_holm"]), p="p_holm") != "open"
@@ -189,12 +177,11 @@ def power(cells: pd.DataFrame) -> pd.DataFrame:
     for_margin for an effect of the margin's size (C7: 5 % of the layers), for_effect for the one measured.
     Missing if a cell is not measurable, which more seeds do not change.
     """
-    effect = cells["estimate"].mask(
-        cells["scale"] == "ratio", np.log(cells["estimate"].where(cells["estimate"] > 0))
-    )
+    logs = np.log(cells["estimate"].where(cells["estimate"] > 0))
+    effect = cells["estimate"].mask(cells["scale"] == "ratio", logs)
     std = cells["std"].mask(cells["answer"] == "not measurable")
     sizes = {"for_margin": cells["scale"].map(MARGINS), "for_effect": effect}
-    needed = {name: list(map(seeds_needed, std, size)) for name, size in sizes.items()}
+    needed = {name: list(map(inference.seeds_needed, std, size)) for name, size in sizes.items()}
     readings = cells.assign(**needed).groupby(["claim", "reading"], sort=False)
     most = readings[list(needed)].max(skipna=False)
     return pd.concat([readings.size().rename("cells"), readings["n"].min(), most], axis=1).reset_index()

@@ -132,9 +132,8 @@ def answer(rows: pd.DataFrame, p: str = "p_value") -> pd.Series:
     small, clear = rows["p_equivalent"].fillna(1) <= ALPHA, rows[p].fillna(1) <= ALPHA
     lost = rows["constant"].round(9) > 0.5 if "constant" in rows else small & False
     shown = [lost, small, clear & (rows["difference"] > no_effect), clear & (rows["difference"] < no_effect)]
-    return pd.Series(
-        np.select(shown, ["not measurable", "no difference", "more", "less"], "open"), rows.index
-    )
+    names = ["not measurable", "no difference", "more", "less"]
+    return pd.Series(np.select(shown, names, "open"), rows.index)
 
 
 def over_layers(pairs: pd.DataFrame, by: Columns = ()) -> pd.DataFrame:
@@ -186,8 +185,6 @@ def _estimate(group: pd.DataFrame, value: str, log: bool = False) -> dict:
 
 def _share(hits: pd.Series) -> dict[str, float]:
     n, share = hits.count(), hits.mean()
-    if n == 0:
-        return {"n": 0, "share": np.nan, "low": np.nan, "high": np.nan}
-    low, high = proportion_confint(hits.sum(), n, method="wilson")
+    low, high = proportion_confint(hits.sum(), n, method="wilson") if n else (np.nan, np.nan)
     # Exact at the ends, where statsmodels rounds: an error bar must not end inside of its mark.
-    return {"n": n, "share": share, "low": low if share > 0 else 0.0, "high": high if share < 1 else 1.0}
+    return {"n": n, "share": share, "low": low if share != 0 else 0.0, "high": high if share != 1 else 1.0}

@@ -16,8 +16,7 @@ ROUNDING = 1e-12  # numbers that differ by less than this share of their size ar
 def interval(sample: Sequence[float]) -> tuple[float, float]:
     """95 % interval low, high of the mean of ``[n]`` by Student's t; missing for n < 2.
 
-    It excludes 0 exactly if `mean_tests` gives p <= 0.05. Equal values are the exception: their interval is
-    a point at any n, while the sign test needs six of them for p <= 0.05. Decisions use the p-value.
+    It excludes 0 exactly if `mean_tests` gives p <= 0.05, unless all values are equal: then it is a point.
 
     >>> [round(end, 3) for end in interval([1.0, 2.0, 3.0])]  # 2 ± 4.303 / sqrt(3)
     [-0.484, 4.484]

@@ -9,7 +9,7 @@ from matplotlib.colors import to_rgb
 from PIL import Image
 
 from deadgcn.plots.forest import ANSWER_COLORS
-from deadgcn.plots.style import METHOD_COLORS, depth_colors, method_styles, publish, share_legend
+from deadgcn.plots.style import METHOD_COLORS, method_styles, publish, share_legend
 
 DATA = pd.DataFrame({"x": [0.1, 1 / 3], "y": ["a", "b"]})
 
@@ -24,12 +24,6 @@ def lightness(color):
 @pytest.mark.parametrize("colors", [METHOD_COLORS.values(), ANSWER_COLORS.values()])
 def test_arms_and_answers_differ_in_lightness(colors):
     assert min(abs(lightness(a) - lightness(b)) for a, b in combinations(colors, 2)) > 15
-
-
-def test_depths_get_darker_in_even_steps_whatever_their_order():
-    colors = depth_colors([30, 0, 5, 10])
-    steps = -np.diff([lightness(color) for color in colors.values()])
-    assert list(colors) == [0, 5, 10, 30] and steps.min() > 0.7 * steps.max() > 0
 
 
 def test_each_level_has_its_own_look_and_arms_keep_theirs():
