@@ -1,120 +1,122 @@
 """The same training as people write it with PyTorch Geometric: one run after another, autograd, its own GCN.
 
-Both loops start from the engine's initial weights and give its numbers, epoch by epoch, up to rounding; a
-test compares them. They cover ReLU networks with and without stripping. Their time per epoch does not depend
-on the number of epochs, so a few epochs are enough to time them.
+The loops start from the engine's initial weights and give its numbers, epoch by epoch, up to rounding; a test
+compares them. They cover ReLU networks with and without stripping. Their time per epoch does not depend on
+the number of epochs, so a few epochs are enough to time them.
 """
 
-import copy
+from collections.abc import Sequence
 
+import numpy as np
 import torch
+from processes import COLUMNS
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch_geometric.data import Data
 from torch_geometric.nn import GCN
 
 import deadgcn as dg
+from deadgcn.gcn.stripping import stripping_mask
 
 
-def careful_loop(config: dg.Config, graph: Data) -> dict[str, list | float]:
+def careful_loop(config: dg.Config, graph: Data, compiled: bool = False) -> dict[str, np.ndarray]:
     """Train one run as an experienced user would: normalise once, one evaluation forward pass per epoch.
 
-    Returns the lists `val_acc`, `dead_fraction` and `num_stripped`, an entry per epoch, and `test_acc`.
+    Both passes may be compiled by torch. Returns `COLUMNS`, each ``[1, epochs]``, and `test_acc` ``[1]``.
     """
-    model, optimizer = _start(config, graph, cached=True)
+    model, optimizer, history = _start(config, graph, cached=True)
     train_nodes, val_nodes = (mask.nonzero().flatten() for mask in (graph.train_mask, graph.val_mask))
-    history = _History(config)
+    loss_of, evaluate = (torch.compile(each) if compiled else each for each in (_loss, _evaluate))
     for epoch in range(config.epochs):
         optimizer.zero_grad()
-        logits = model(graph.x, graph.edge_index)
-        cross_entropy(logits[train_nodes], graph.y[train_nodes]).backward()
+        loss_of(model, graph.x, graph.edge_index, graph.y, train_nodes).backward()
         optimizer.step()
-        with torch.no_grad():
-            h, dead = graph.x, []
-            for conv in model.convs:
-                h = conv(h, graph.edge_index).relu_()  # [N, d]
-                dead.append(h.amax(0) == 0)
-            predicted = model.lin(h[val_nodes]).argmax(1)
-        history.add(model, epoch, predicted == graph.y[val_nodes], dead)
-    return history.result(model, graph)
+        history.add(epoch, *evaluate(model, graph.x, graph.edge_index, graph.y, val_nodes))
+    return _result(history, model, graph)
 
 
-def plain_loop(config: dg.Config, graph: Data) -> dict[str, list | float]:
-    """Train one run as a newcomer would: normalise in every layer, read activations by hooks, use masks.
+def plain_loop(config: dg.Config, graph: Data) -> dict[str, np.ndarray]:
+    """Train one run as a newcomer would: normalise in every layer, use masks, evaluate in two passes.
 
     Returns the same as :func:`careful_loop`.
     """
-    model, optimizer = _start(config, graph, cached=False)
-    history = _History(config)
+    model, optimizer, history = _start(config, graph, cached=False)
     for epoch in range(config.epochs):
-        model.train()
         optimizer.zero_grad()
-        logits = model(graph.x, graph.edge_index)
-        loss = cross_entropy(logits[graph.train_mask], graph.y[graph.train_mask])
-        loss.backward()
+        _loss(model, graph.x, graph.edge_index, graph.y, graph.train_mask).backward()
         optimizer.step()
-        loss.item()
-        model.eval()
-        posts = _activations_by_hooks(model, graph)
         with torch.no_grad():
-            predicted = model(graph.x, graph.edge_index).argmax(1)
-        correct = (predicted == graph.y)[graph.val_mask]
-        history.add(model, epoch, correct, [(post == 0).all(0) for post in posts])
-    return history.result(model, graph)
+            correct = model(graph.x, graph.edge_index).argmax(1) == graph.y
+        _, dead = _evaluate(model, graph.x, graph.edge_index, graph.y, graph.val_mask)
+        history.add(epoch, correct[graph.val_mask].float().mean()[None], dead)
+    return _result(history, model, graph)
 
 
-def _start(config: dg.Config, graph: Data, cached: bool) -> tuple[GCN, torch.optim.Adam]:
+def _start(config: dg.Config, graph: Data, cached: bool) -> tuple[GCN, torch.optim.Adam, "History"]:
     channels, classes = (graph.num_features, config.hidden_channels), int(graph.y.max()) + 1
     ours = dg.GCN(*channels, classes, config.num_layers, seeds=(config.seed,))
     model = GCN(*channels, config.num_layers, classes, jk="last", cached=cached)
     model.load_state_dict(ours.run_state_dict(0))
-    return model, torch.optim.Adam(model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+    optimizer = torch.optim.Adam(model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+    parameters = [each.detach()[None] for each in model.parameters()]
+    return (
+        model,
+        optimizer,
+        History(config, parameters, [conv.lin.weight.detach()[None] for conv in model.convs]),
+    )
+
+
+def _result(history: "History", model: GCN, graph: Data) -> dict[str, np.ndarray]:
+    columns = history.result()
+    accuracy, _ = _evaluate(model, graph.x, graph.edge_index, graph.y, graph.test_mask)
+    return columns | {"test_acc": accuracy.numpy()}
+
+
+def _loss(model: GCN, x: Tensor, edges: Tensor, y: Tensor, nodes: Tensor) -> Tensor:
+    return cross_entropy(model(x, edges)[nodes], y[nodes])
 
 
 @torch.no_grad()
-def _activations_by_hooks(model: GCN, graph: Data) -> list[Tensor]:
-    posts = []
-    hooks = [conv.register_forward_hook(lambda _, __, out: posts.append(out.relu())) for conv in model.convs]
-    model(graph.x, graph.edge_index)
-    for hook in hooks:
-        hook.remove()
-    return posts
+def _evaluate(model: GCN, x: Tensor, edges: Tensor, y: Tensor, nodes: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the accuracy at some nodes ``[1]``, and the dead neurons ``[1, L, d]``."""
+    h, dead = x, []
+    for conv in model.convs:
+        h = conv(h, edges).relu()  # [N, d]
+        dead.append(h.amax(0) == 0)
+    correct = model.lin(h[nodes]).argmax(1) == y[nodes]
+    return correct.float().mean()[None], torch.stack(dead)[None]
 
 
-class _History:
-    """What both loops do at the end of an epoch: note, remember the best model, strip."""
+class History:
+    """What a peer in torch does at the end of an epoch: note, remember the best model, strip.
 
-    def __init__(self, config: dg.Config):
-        self.config, self.best = config, (-1.0, None)  # accuracy, state
-        self.epochs: dict[str, list] = {"val_acc": [], "dead_fraction": [], "num_stripped": []}
+    `parameters` are those of R runs, each ``[R, ...]``; `weights`, the hidden layers', are among them.
+    """
 
-    def add(self, model: GCN, epoch: int, correct: Tensor, dead: list[Tensor]) -> None:
-        acc, stripped = correct.float().mean().item(), 0
-        if self.config.counts(epoch):
-            if acc > self.best[0]:
-                self.best = acc, copy.deepcopy(model.state_dict())
-            if self.config.strip:
-                pairs = zip(model.convs, dead, strict=True)
-                stripped = sum(_strip_(conv.lin.weight, mask, self.config.amount) for conv, mask in pairs)
-        share = torch.stack(dead).double().mean().item()
-        for name, value in zip(self.epochs, (acc, share, stripped), strict=True):
-            self.epochs[name].append(value)
+    def __init__(self, config: dg.Config, parameters: Sequence[Tensor], weights: Sequence[Tensor]) -> None:
+        self.config, self.parameters, self.weights = config, parameters, weights
+        self.best, self.best_acc = [each.clone() for each in parameters], torch.full((len(weights[0]),), -1.0)
+        self.rows: list[tuple[Tensor, ...]] = []
 
     @torch.no_grad()
-    def result(self, model: GCN, graph: Data) -> dict[str, list | float]:
-        model.load_state_dict(self.best[1])
-        correct = model.eval()(graph.x, graph.edge_index).argmax(1) == graph.y
-        return self.epochs | {"test_acc": correct[graph.test_mask].float().mean().item()}
+    def add(self, epoch: int, acc: Tensor, dead: Tensor) -> None:
+        """Note an epoch's accuracies ``[R]`` and dead neurons ``[R, L, d]``, and strip where it is due."""
+        stripped = torch.zeros(len(acc), dtype=torch.int64)
+        if self.config.counts(epoch):
+            improved, self.best_acc = acc > self.best_acc, acc.maximum(self.best_acc)
+            for best, parameter in zip(self.best, self.parameters, strict=True):
+                best[improved] = parameter[improved]
+            if self.config.strip:
+                for weight, neurons in zip(self.weights, dead.unbind(1), strict=True):
+                    chosen = stripping_mask(weight, neurons, self.config.amount)
+                    weight.masked_fill_(chosen, 0.0)
+                    stripped += chosen.sum((1, 2))
+        self.rows.append((acc, dead.double().mean((1, 2)), stripped))
 
-
-@torch.no_grad()
-def _strip_(weight: Tensor, dead: Tensor, amount: float) -> int:
-    """Strip the dead neurons of a layer by the code's rule; return the number of weights changed."""
-    if not dead.any():
-        return 0
-    rows = weight[dead]  # [n, d_in]
-    negative = (rows < 0).sum(1, keepdim=True)  # [n, 1]
-    number = (amount * negative.double()).floor().clamp(min=1).minimum(negative)
-    chosen = rows.argsort(1).argsort(1) < number  # by rank, the most negative first
-    weight[dead] = rows.masked_fill(chosen, 0.0)
-    return int(chosen.sum())
+    @torch.no_grad()
+    def result(self) -> dict[str, np.ndarray]:
+        """Put the best parameters back; return `COLUMNS`, each ``[R, epochs]``."""
+        for best, parameter in zip(self.best, self.parameters, strict=True):
+            parameter.copy_(best)
+        columns = (torch.stack(column, 1).numpy() for column in zip(*self.rows, strict=True))
+        return dict(zip(COLUMNS, columns, strict=True))

@@ -2,19 +2,25 @@
 
 import functools
 import multiprocessing
+import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 import joblib
+import torch
+from scipy.sparse import csr_array
 from torch_geometric.data import Data
 
 import deadgcn as dg
+from deadgcn.gcn.build import prepared
+from deadgcn.gcn.training import use_one_thread
 from deadgcn.paper import outputs
 
 CORES = joblib.cpu_count()
 ARMS = {"ReLU": {}, "ReLU + pruning": {"strip": True}}  # LeakyReLU does the work of ReLU
+COLUMNS = ("val_acc", "dead_fraction", "num_stripped")  # what every contender returns for each epoch
 
 
 @functools.cache
@@ -23,11 +29,29 @@ def graph_of(dataset: str) -> Data:
     return dg.load_graph(dataset)
 
 
+@functools.cache
+def matrices_of(dataset: str) -> tuple[Data, csr_array, csr_array]:
+    """The graph with its nodes in the engine's order, its adjacency and its features, once per process."""
+    graph, adj = prepared(dataset, torch.device("cpu"), False, 1.0)
+    return graph, csr_array(adj.to_dense().numpy()), csr_array(graph.x.numpy())
+
+
 def timed(function: Callable, *arguments: Any) -> tuple[float, Any]:
     """Return the seconds that a call takes, and its result."""
     start = time.perf_counter()
     result = function(*arguments)
     return time.perf_counter() - start, result
+
+
+def workers() -> list[ProcessPoolExecutor]:
+    """Start a process of one thread per core; what each of them compiles stays there."""
+    context = multiprocessing.get_context("spawn")
+    return [ProcessPoolExecutor(1, mp_context=context, initializer=_one_thread) for _ in range(CORES)]
+
+
+def _one_thread() -> None:
+    os.environ["NPROC"] = "1"  # XLA's threads; it is read when JAX is first used
+    use_one_thread()
 
 
 def in_fresh_process(function: Callable, *arguments: Any) -> Any:
