@@ -79,7 +79,7 @@ test-faults: $(READY) ## run the tests that kill, damage and fill up what they r
 test-browser: $(READY) ## run every notebook in JupyterLab in a Chromium (3 minutes)
 	.venv/bin/python -m pytest -m browser tests
 
-bench: $(READY) ## time the engine against loops over PyTorch Geometric (over an hour)
+bench: $(READY) ## time the engine against PyTorch Geometric, torch.func and JAX (over an hour)
 	.venv/bin/python benchmarks/bench.py
 
 lab: $(READY) ## open the notebooks in JupyterLab

@@ -1,4 +1,4 @@
-"""Time the engine against PyTorch Geometric loops, how it grows, and how long the whole study takes.
+"""Time the engine against its peers, how it grows, and how long the whole study takes.
 
     make bench                                     (over an hour on two cores, which it keeps busy)
     python benchmarks/bench.py --quick             (five minutes; prints a table, writes nothing)

@@ -6,20 +6,27 @@ from readme import table
 
 
 def comparison(rows: pd.DataFrame) -> str:
-    """A row per depth and arm: milliseconds, and ratios to the engine in the same repetition."""
-    keys = ["num_layers", "method"]
-    wide = rows.pivot(index=[*keys, "repetition"], columns="contender", values="ms")
-    ms = wide.groupby(keys).median()
-    ratios = wide.drop(columns="this engine").div(wide["this engine"], axis=0)
-    spread = ratios.groupby(keys).agg(["median", "min", "max"])
-    lines = []
-    for key, times in ms.iterrows():
-        cells = [f"{times['this engine']:.2f}"]
-        for loop in ratios:
-            ratio = spread.loc[key, loop]
-            cells.append(f"{times[loop]:.1f} ({ratio['median']:.1f}×; {ratio['min']:.1f}–{ratio['max']:.1f})")
-        lines.append([*key, *cells])
-    return table(["layers", "arm", "this engine", *ratios], lines)
+    """A row per arm and contender: milliseconds, and ratios to the engine's in the same repetition.
+
+    Where a contender is faster than the engine, it is bold.
+    """
+    same = ["method", "num_layers", "repetition"]
+    engine = rows[rows["contender"] == "this engine"].set_index(same)["ms"].rename("of_engine")
+    rows = rows.join(engine, on=same).eval("ratio = ms / of_engine")
+    groups = rows.groupby(["method", "contender", "num_layers"], sort=False)
+    cells = groups.apply(_cell, include_groups=False).unstack()
+    cells.columns = [f"{depth} layers" for depth in cells]
+    seconds = rows.groupby(["method", "contender"])["compile_seconds"].max().reindex(cells.index)
+    cells["compilation"] = seconds.map("at most {:.0f} s".format).where(seconds.notna(), "–")
+    return table(["arm", "contender", *cells], cells.fillna("–").to_records())
+
+
+def _cell(rows: pd.DataFrame) -> str:
+    ms, ratio = rows["ms"].median(), rows["ratio"]
+    if (ratio == 1).all():  # the engine itself
+        return f"{ms:.2f}"
+    text = f"{ms:.2f} ({ratio.median():.2f}×; {ratio.min():.2f}–{ratio.max():.2f})"
+    return f"**{text}**" if ratio.median() < 1 else text
 
 
 def growth(rows: pd.DataFrame) -> str:
