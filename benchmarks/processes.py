@@ -32,7 +32,7 @@ def graph_of(dataset: str) -> Data:
 @functools.cache
 def matrices_of(dataset: str) -> tuple[Data, csr_array, csr_array]:
     """The graph with its nodes in the engine's order, its adjacency and its features, once per process."""
-    graph, adj = prepared(dataset, torch.device("cpu"), False, 1.0)
+    graph, adj, _ = prepared(dataset, torch.device("cpu"), False, 1.0)
     return graph, csr_array(adj.to_dense().numpy()), csr_array(graph.x.numpy())
 
 
