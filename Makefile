@@ -52,10 +52,10 @@ smoke: override PROFILE = smoke
 report: NOTEBOOKS = notebooks/11_report.ipynb
 figures smoke report: $(READY)
 	$(RUN).execute $(NOTEBOOKS) $(OPTIONS)
-	$(if $(filter .,$(PLACE)),.venv/bin/python benchmarks/readme.py)
+	$(if $(filter .,$(PLACE)),.venv/bin/python docs/readme.py)
 
 readme: $(READY) ## write README's numbers anew, from the results that are there
-	.venv/bin/python benchmarks/readme.py
+	.venv/bin/python docs/readme.py
 
 verify: $(READY) ## run everything into build/verify and compare its tables with the committed ones
 	$(RUN).execute $(NOTEBOOKS) --output-dir build/verify $(CHOICE)

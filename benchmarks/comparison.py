@@ -10,18 +10,18 @@ are those of the validation accuracies and dead fractions from the engine's for 
 epochs: later, rounding decides what deep networks learn.
 """
 
+import itertools
 import shutil
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from typing import NamedTuple
 
+import loops
 import numpy as np
 import pandas as pd
 import torch
 import torch_peer
-from loops import careful_loop, plain_loop
-from processes import ARMS, COLUMNS, CORES, graph_of, timed, workers
+from processes import ARMS, COLUMNS, CORES, timed, workers
 
 import deadgcn as dg
 
@@ -40,8 +40,12 @@ class Cell(NamedTuple):
     repetitions: int
 
 
-CELLS = {5: Cell(10, 100, 100, 5), 10: Cell(10, 100, 50, 5), 30: Cell(10, 100, 25, 5)}
-CELLS[128] = Cell(3, 100, 20, 3)
+CELLS = {
+    5: Cell(10, 100, 100, 5),
+    10: Cell(10, 100, 50, 5),
+    30: Cell(10, 100, 25, 5),
+    128: Cell(3, 100, 20, 3),
+}
 QUICK = {10: Cell(10, 100, 50, 3), 30: Cell(10, 50, 20, 3)}
 COMPARED = 4  # epochs
 
@@ -60,22 +64,16 @@ def _engine(configs: list[dg.Config]) -> dict[str, np.ndarray]:
     return {name: np.stack([result["epochs"][name] for result in results]) for name in COLUMNS}
 
 
-def _one_run(loop: Callable, configs: list[dg.Config]) -> dict[str, np.ndarray]:
-    (config,) = configs
-    return loop(config, graph_of(config.dataset))
-
-
-_careful, _compiled = partial(_one_run, careful_loop), partial(_one_run, partial(careful_loop, compiled=True))
 CONTENDERS = {
     "this engine": Contender(_engine),
-    "careful loop": Contender(_careful, processes=False, side_by_side=False),
-    "careful loop, processes": Contender(_careful, side_by_side=False),
-    "plain loop": Contender(partial(_one_run, plain_loop), processes=False, side_by_side=False),
+    "careful loop": Contender(loops.train, processes=False, side_by_side=False),
+    "careful loop, processes": Contender(loops.train, side_by_side=False),
+    "plain loop": Contender(partial(loops.train, careful=False), processes=False, side_by_side=False),
     "torch.func, processes": Contender(torch_peer.train),
     "torch.func with SciPy, processes": Contender(partial(torch_peer.train, products="SciPy")),
 }
 if shutil.which("g++"):  # torch.compile needs a compiler of C++
-    compiled = Contender(_compiled, side_by_side=False, compiles=True)
+    compiled = Contender(partial(loops.train, compiled=True), side_by_side=False, compiles=True)
     CONTENDERS["careful loop, torch.compile, processes"] = compiled
 if jax_peer:
     CONTENDERS["JAX"] = Contender(jax_peer.train, processes=False, compiles=True)
@@ -89,50 +87,43 @@ def measure(cells: dict[int, Cell] = CELLS, dataset: str = "Cora") -> dict[str, 
     if not jax_peer:
         print("JAX is left out: .venv/bin/pip install -e .[bench] installs it")
     torch.set_flush_denormal(True)  # for the loops too: denormals would slow them down
-    rows, pool = [], workers()
-    for num_layers, cell in cells.items():
-        for method, settings in ARMS.items():
+    names, rows = list(CONTENDERS), []
+    with workers() as pool:
+        for (num_layers, cell), (method, settings) in itertools.product(cells.items(), ARMS.items()):
             arm = {"num_layers": num_layers, "dataset": dataset, **settings}
-            first = {row["contender"]: row["seconds"] for row in _round(pool, cell, arm, 0)}
+            first = {name: _time(pool, name, cell, arm) for name in names}  # what compiles does so here
+            _, ours = first["this engine"]
             for repetition in range(cell.repetitions):
-                for row in _round(pool, cell, arm, repetition):
-                    more = first[row["contender"]] - row["seconds"]
-                    compiles = CONTENDERS[row["contender"]].compiles
-                    row["compile_seconds"] = more if compiles else np.nan
-                    rows.append({"method": method, "num_layers": num_layers, **row})
-                    print("{method}, {num_layers} layers: {contender} {ms:.3f} ms".format(**rows[-1]))
-    for worker in pool:
-        worker.shutdown()
+                start = repetition % len(names)  # each repetition starts with another contender
+                for name in names[start:] + names[:start]:
+                    row, theirs = _time(pool, name, cell, arm)
+                    for column in ("val_acc", "dead_fraction"):
+                        difference = theirs[column][:, :COMPARED] - ours[column][: row["runs"], :COMPARED]
+                        row[f"largest_difference_{column}"] = np.abs(difference).max()
+                    more = first[name][0]["seconds"] - row["seconds"]
+                    row["compile_seconds"] = more if CONTENDERS[name].compiles else np.nan
+                    where = {"method": method, "num_layers": num_layers, "contender": name}
+                    rows.append(where | {"repetition": repetition, **row})
+                    print(f"{method}, {num_layers} layers: {name} {row['ms']:.3f} ms", flush=True)
     return {"comparison": pd.DataFrame(rows)}
 
 
-def _round(pool: list[ProcessPoolExecutor], cell: Cell, arm: dict, repetition: int) -> list[dict]:
-    """Run every contender once, starting with another one in each repetition."""
-    names, results, rows = list(CONTENDERS), {}, []
-    first = repetition % len(names)
-    for name in names[first:] + names[:first]:
-        epochs = cell.epochs if name == "this engine" else cell.peer_epochs
-        processes = CORES if CONTENDERS[name].processes else 1
-        runs = cell.seeds * CORES if CONTENDERS[name].side_by_side else processes
-        configs = [dg.Config(seed=seed, epochs=epochs, **arm) for seed in range(runs)]
-        seconds, results[name] = timed(_train, pool, CONTENDERS[name], configs)
-        ms = 1000 * seconds / (runs * epochs * arm["num_layers"])
-        row = {"contender": name, "repetition": repetition, "seconds": seconds, "runs": runs}
-        rows.append(row | {"epochs": epochs, "ms": ms})
-    for row in rows:
-        theirs, ours = results[row["contender"]], results["this engine"]
-        for column in ("val_acc", "dead_fraction"):
-            difference = theirs[column] - ours[column][: row["runs"], : row["epochs"]]
-            row[f"largest_difference_{column}"] = np.abs(difference[:, :COMPARED]).max()
-    return rows
+def _time(pool: list, name: str, cell: Cell, arm: dict) -> tuple[dict, dict[str, np.ndarray]]:
+    """Return a contender's timing and its `COLUMNS`, each ``[R, epochs]``."""
+    contender = CONTENDERS[name]
+    epochs = cell.epochs if name == "this engine" else cell.peer_epochs
+    processes = CORES if contender.processes else 1
+    runs = cell.seeds * CORES if contender.side_by_side else processes
+    configs = [dg.Config(seed=seed, epochs=epochs, **arm) for seed in range(runs)]
+    seconds, columns = timed(_train, pool, contender, configs)
+    ms = 1000 * seconds / (runs * epochs * arm["num_layers"])
+    return {"seconds": seconds, "runs": runs, "epochs": epochs, "ms": ms}, columns
 
 
 def _train(pool: list, contender: Contender, configs: list[dg.Config]) -> dict[str, np.ndarray]:
-    """Train the configs as the contender does; return `COLUMNS`, each ``[R, epochs]``."""
     if not contender.processes:
         return contender.train(configs)
     size = len(configs) // CORES
-    chunks = [configs[start : start + size] for start in range(0, len(configs), size)]
-    futures = [worker.submit(contender.train, own) for worker, own in zip(pool, chunks, strict=True)]
+    futures = [each.submit(contender.train, configs[i * size :][:size]) for i, each in enumerate(pool)]
     parts = [future.result() for future in futures]
     return {name: np.concatenate([part[name] for part in parts]) for name in COLUMNS}

@@ -5,6 +5,7 @@ training, so that work that is done once cancels. Memory is the process's peak b
 graph was loaded (NaN where /proc does not tell).
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -20,10 +21,7 @@ AXES = {
     "num_runs": ((1, 5, 20), {"num_layers": 16, "hidden_channels": 32, "num_nodes": NODES}),
     "num_layers": ((4, 16, 64, 128), {"num_runs": 10, "hidden_channels": 32, "num_nodes": NODES}),
     "hidden_channels": ((8, 32, 128), {"num_runs": 2, "num_layers": 8, "num_nodes": NODES}),
-    "num_nodes": (
-        (NODES, 10 * NODES, 100 * NODES),
-        {"num_runs": 2, "num_layers": 4, "hidden_channels": 32},
-    ),
+    "num_nodes": ((2_700, 27_000, 270_000), {"num_runs": 2, "num_layers": 4, "hidden_channels": 32}),
 }
 
 
@@ -63,7 +61,5 @@ def train_once(sizes: dict[str, int]) -> dict[str, float]:
 def _resident(name: str) -> float:
     """MiB of this process's memory, ``VmRSS`` now or ``VmHWM`` at its peak."""
     status = Path("/proc/self/status")
-    if not status.exists():
-        return float("nan")
-    lines = dict(line.split(":", 1) for line in status.read_text().splitlines())
-    return int(lines[name].split()[0]) / 1024
+    found = re.search(rf"^{name}:\s*(\d+)", status.read_text(), flags=re.M) if status.exists() else None
+    return int(found[1]) / 1024 if found else float("nan")

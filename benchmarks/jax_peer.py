@@ -21,9 +21,9 @@ from deadgcn.gcn.build import build
 
 def train(configs: Sequence[dg.Config], products: str = "BCSR") -> dict[str, np.ndarray]:
     """Train runs that differ in their seed; return `COLUMNS` ``[R, epochs]``, and `test_acc` ``[R]``."""
-    initial = build(configs, matrices_of(configs[0].dataset)[0]).parameters()
-    initial = [jnp.asarray(each.detach().numpy()) for each in initial]
-    results = _training(configs[0].model_copy(update={"seed": 0}), products, initial)
+    model = build(configs, matrices_of(configs[0].dataset)[0])
+    initial = [jnp.asarray(each.detach().numpy()) for each in model.parameters()]
+    results = _training(configs[0], products, initial)
     return dict(zip((*COLUMNS, "test_acc"), (np.asarray(each).T for each in results), strict=True))
 
 
@@ -32,9 +32,8 @@ def _training(config: dg.Config, products: str, initial: list) -> tuple:
     """Train from each run's initial parameters; return what :func:`train` does, transposed."""
     graph, *matrices = matrices_of(config.dataset)
     propagate, times_features = (_product(matrix, products) for matrix in matrices)
-    masks, y = (graph.train_mask, graph.val_mask, graph.test_mask), graph.y.numpy()
+    masks, y, middle = (graph.train_mask, graph.val_mask, graph.test_mask), graph.y.numpy(), config.num_layers
     train_nodes, val_nodes, test_nodes = (np.flatnonzero(mask) for mask in masks)
-    middle = config.num_layers
 
     def network(parameters: list, *nodes: np.ndarray) -> tuple[list, jax.Array]:
         """Return one run's logits at each of some nodes [n, C], and its dead neurons [L, d]."""
@@ -65,9 +64,12 @@ def _training(config: dg.Config, products: str, initial: list) -> tuple:
         improved, stripped = counts & (acc > best_acc), jnp.zeros(len(acc), int)
         best = jax.tree.map(lambda new, old: jax.vmap(jnp.where)(improved, new, old), parameters, best)
         if config.strip:
-            for layer in range(config.num_layers):
-                weights, changed = _strip(parameters[2 + layer], dead[:, layer] & counts, config.amount)
-                parameters[2 + layer], stripped = weights, stripped + changed
+            for layer in range(2, 2 + middle):
+                which = dead[:, layer - 2] & counts
+                strip = partial(_strip, parameters[layer], which, config.amount)
+                keep = partial(tuple, (parameters[layer], jnp.zeros_like(stripped)))
+                parameters[layer], changed = jax.lax.cond(which.any(), strip, keep)
+                stripped += changed
             gradient, _ = gradient_of(parameters)  # XLA leaves out the gradient above, which is not used
         carry = parameters, gradient, first, second, best, jnp.where(improved, acc, best_acc)
         return carry, (acc, dead.mean((1, 2)), stripped)
@@ -84,16 +86,12 @@ def _training(config: dg.Config, products: str, initial: list) -> tuple:
 
 def _strip(weights: jax.Array, dead: jax.Array, amount: float) -> tuple[jax.Array, jax.Array]:
     """Strip a layer's dead neurons [R, d]; return its weights, and how many were changed in each run."""
-
-    def strip() -> tuple[jax.Array, jax.Array]:
-        negative = (weights < 0).sum(2, keepdims=True)  # [R, d, 1]
-        number = jnp.minimum(jnp.floor(amount * negative + 1e-6).clip(1), negative).astype(int)
-        lowest = -jax.lax.top_k(-weights, max(1, int(amount * weights.shape[2])))[0]
-        last = jnp.take_along_axis(lowest, (number - 1).clip(0), 2)
-        chosen = (weights <= last) & (number > 0) & dead[..., None]
-        return jnp.where(chosen, 0.0, weights), chosen.sum((1, 2))
-
-    return jax.lax.cond(dead.any(), strip, lambda: (weights, jnp.zeros(len(dead), int)))
+    negative = (weights < 0).sum(2, keepdims=True)  # [R, d, 1]
+    number = jnp.minimum(jnp.floor(amount * negative + 1e-6).clip(1), negative).astype(int)
+    lowest = -jax.lax.top_k(-weights, max(1, int(amount * weights.shape[2])))[0]
+    last = jnp.take_along_axis(lowest, (number - 1).clip(0), 2)
+    chosen = (weights <= last) & (number > 0) & dead[..., None]
+    return jnp.where(chosen, 0.0, weights), chosen.sum((1, 2))
 
 
 def _product(matrix: csr_array, products: str) -> Callable:

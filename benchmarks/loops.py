@@ -1,75 +1,59 @@
 """The same training as people write it with PyTorch Geometric: one run after another, autograd, its own GCN.
 
-The loops start from the engine's initial weights and give its numbers, epoch by epoch, up to rounding; a test
-compares them. They cover ReLU networks with and without stripping. Their time per epoch does not depend on
-the number of epochs, so a few epochs are enough to time them.
+The loop starts from the engine's initial weights and gives its numbers, epoch by epoch, up to rounding. It
+covers ReLU networks with and without stripping. Its time per epoch does not depend on the number of epochs,
+so a few epochs are enough to time it.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
 import torch
-from processes import COLUMNS
+from processes import COLUMNS, graph_of
 from torch import Tensor
 from torch.nn.functional import cross_entropy
-from torch_geometric.data import Data
 from torch_geometric.nn import GCN
 
 import deadgcn as dg
+from deadgcn.gcn.build import build
 from deadgcn.gcn.stripping import stripping_mask
 
 
-def careful_loop(config: dg.Config, graph: Data, compiled: bool = False) -> dict[str, np.ndarray]:
+def train(
+    configs: Sequence[dg.Config], careful: bool = True, compiled: bool = False
+) -> dict[str, np.ndarray]:
     """Train one run as an experienced user would: normalise once, one evaluation forward pass per epoch.
 
-    Both passes may be compiled by torch. Returns `COLUMNS`, each ``[1, epochs]``, and `test_acc` ``[1]``.
+    A loop that is not careful is a newcomer's: it normalises in every layer, uses masks, and evaluates in two
+    passes. Torch may compile the passes of a careful one. Returns `COLUMNS`, each ``[1, epochs]``, and
+    `test_acc` ``[1]``.
     """
-    model, optimizer, history = _start(config, graph, cached=True)
-    train_nodes, val_nodes = (mask.nonzero().flatten() for mask in (graph.train_mask, graph.val_mask))
+    (config,) = configs
+    graph = graph_of(config.dataset)
+    x, edges, y = graph.x, graph.edge_index, graph.y
+    train_nodes, val_nodes = graph.train_mask, graph.val_mask
+    if careful:
+        train_nodes, val_nodes = (mask.nonzero().flatten() for mask in (train_nodes, val_nodes))
     loss_of, evaluate = (torch.compile(each) if compiled else each for each in (_loss, _evaluate))
-    for epoch in range(config.epochs):
-        optimizer.zero_grad()
-        loss_of(model, graph.x, graph.edge_index, graph.y, train_nodes).backward()
-        optimizer.step()
-        history.add(epoch, *evaluate(model, graph.x, graph.edge_index, graph.y, val_nodes))
-    return _result(history, model, graph)
-
-
-def plain_loop(config: dg.Config, graph: Data) -> dict[str, np.ndarray]:
-    """Train one run as a newcomer would: normalise in every layer, use masks, evaluate in two passes.
-
-    Returns the same as :func:`careful_loop`.
-    """
-    model, optimizer, history = _start(config, graph, cached=False)
-    for epoch in range(config.epochs):
-        optimizer.zero_grad()
-        _loss(model, graph.x, graph.edge_index, graph.y, graph.train_mask).backward()
-        optimizer.step()
-        with torch.no_grad():
-            correct = model(graph.x, graph.edge_index).argmax(1) == graph.y
-        _, dead = _evaluate(model, graph.x, graph.edge_index, graph.y, graph.val_mask)
-        history.add(epoch, correct[graph.val_mask].float().mean()[None], dead)
-    return _result(history, model, graph)
-
-
-def _start(config: dg.Config, graph: Data, cached: bool) -> tuple[GCN, torch.optim.Adam, "History"]:
-    channels, classes = (graph.num_features, config.hidden_channels), int(graph.y.max()) + 1
-    ours = dg.GCN(*channels, classes, config.num_layers, seeds=(config.seed,))
-    model = GCN(*channels, config.num_layers, classes, jk="last", cached=cached)
-    model.load_state_dict(ours.run_state_dict(0))
+    sizes = graph.num_features, config.hidden_channels, config.num_layers, int(y.max()) + 1
+    model = GCN(*sizes, jk="last", cached=careful)
+    model.load_state_dict(build(configs, graph).run_state_dict(0))
     optimizer = torch.optim.Adam(model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
-    parameters = [each.detach()[None] for each in model.parameters()]
-    return (
-        model,
-        optimizer,
-        History(config, parameters, [conv.lin.weight.detach()[None] for conv in model.convs]),
-    )
-
-
-def _result(history: "History", model: GCN, graph: Data) -> dict[str, np.ndarray]:
+    parameters, weights = model.parameters(), (conv.lin.weight for conv in model.convs)
+    history = History(config, *([each.detach()[None] for each in part] for part in (parameters, weights)))
+    for epoch in range(config.epochs):
+        optimizer.zero_grad()
+        loss_of(model, x, edges, y, train_nodes).backward()
+        optimizer.step()
+        acc, dead = evaluate(model, x, edges, y, val_nodes)
+        if not careful:
+            with torch.no_grad():
+                correct = model(x, edges).argmax(1) == y
+            acc = correct[val_nodes].float().mean()[None]
+        history.add(epoch, acc, dead)
     columns = history.result()
-    accuracy, _ = _evaluate(model, graph.x, graph.edge_index, graph.y, graph.test_mask)
-    return columns | {"test_acc": accuracy.numpy()}
+    acc, _ = _evaluate(model, x, edges, y, graph.test_mask)
+    return columns | {"test_acc": acc.numpy()}
 
 
 def _loss(model: GCN, x: Tensor, edges: Tensor, y: Tensor, nodes: Tensor) -> Tensor:

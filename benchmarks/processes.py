@@ -1,10 +1,11 @@
 """What the sections of the benchmark share: processes, the graph, timing, the description of the machine."""
 
+import contextlib
 import functools
 import multiprocessing
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
@@ -18,15 +19,10 @@ from deadgcn.gcn.build import prepared
 from deadgcn.gcn.training import use_one_thread
 from deadgcn.paper import outputs
 
-CORES = joblib.cpu_count()
+CORES, SPAWN = joblib.cpu_count(), multiprocessing.get_context("spawn")
 ARMS = {"ReLU": {}, "ReLU + pruning": {"strip": True}}  # LeakyReLU does the work of ReLU
 COLUMNS = ("val_acc", "dead_fraction", "num_stripped")  # what every contender returns for each epoch
-
-
-@functools.cache
-def graph_of(dataset: str) -> Data:
-    """The graph, loaded once per process, so that no contender is charged for reading files."""
-    return dg.load_graph(dataset)
+graph_of = functools.cache(dg.load_graph)  # once per process: no contender is charged for reading files
 
 
 @functools.cache
@@ -43,10 +39,12 @@ def timed(function: Callable, *arguments: Any) -> tuple[float, Any]:
     return time.perf_counter() - start, result
 
 
-def workers() -> list[ProcessPoolExecutor]:
+@contextlib.contextmanager
+def workers() -> Iterator[list[ProcessPoolExecutor]]:
     """Start a process of one thread per core; what each of them compiles stays there."""
-    context = multiprocessing.get_context("spawn")
-    return [ProcessPoolExecutor(1, mp_context=context, initializer=_one_thread) for _ in range(CORES)]
+    new = functools.partial(ProcessPoolExecutor, 1, SPAWN, _one_thread)
+    with contextlib.ExitStack() as stack:
+        yield [stack.enter_context(new()) for _ in range(CORES)]
 
 
 def _one_thread() -> None:
@@ -56,17 +54,13 @@ def _one_thread() -> None:
 
 def in_fresh_process(function: Callable, *arguments: Any) -> Any:
     """Call the function in a new process, so that memory of earlier work does not count."""
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context) as executor:
+    with ProcessPoolExecutor(1, SPAWN) as executor:
         return executor.submit(function, *arguments).result()
 
 
 def machine() -> dict[str, Any]:
     """What the timings hold for: processor, cores and versions."""
     known = outputs.machine()
-    found = {
-        "cpu": known["processor"].partition(",")[0] or known["system"],
-        "cores": CORES,
-        "python": known["python"],
-    }
-    return found | {"torch": known["torch"], "torch_geometric": known["torch-geometric"]}
+    cpu = known["processor"].partition(",")[0] or known["system"]
+    versions = {name.replace("-", "_"): known[name] for name in ("python", "torch", "torch-geometric")}
+    return {"cpu": cpu, "cores": CORES, **versions}

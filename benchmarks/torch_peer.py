@@ -50,8 +50,7 @@ def train(configs: Sequence[dg.Config], products: str = "torch") -> dict[str, np
             parameter.grad = gradient.contiguous()  # the fused step ignores strides
         optimizer.step()
         if config.strip:
-            _, evaluated = torch.vmap(loss)(parameters)
-            history.add(epoch, *evaluated)
+            history.add(epoch, *torch.vmap(loss)(parameters)[1])
             gradients, _ = gradient_of(parameters)
         else:  # one forward pass evaluates and starts the next epoch
             gradients, evaluated = gradient_of(parameters)

@@ -1,6 +1,4 @@
 import re
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -8,8 +6,6 @@ import torch
 from deadgcn.data import graphs as data
 from deadgcn.data.graphs import DataUnavailableError, load_graph, normalized_adjacency
 from deadgcn.data.synthetic import synthetic_cora
-
-sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))  # scripts, no package
 
 
 def pytest_make_parametrize_id(config, val, argname):
