@@ -45,7 +45,6 @@ def run_section(name: str) -> None:
     """Measure one section and write its tables, and on which machine it was."""
     seconds, measured = timed(SECTIONS[name])
     measured["machine"] = pd.DataFrame([{"section": name, **machine()}])
-    RESULTS.mkdir(parents=True, exist_ok=True)
     for stem, frame in measured.items():
         path, key = RESULTS / f"{stem}.csv", KEEPS.get(stem)
         if key and path.exists():

@@ -1,34 +1,26 @@
 """The engine and its peers do the same work, in turns, so that drifts of speed cancel.
 
-Contenders with *processes* have one process of one thread per core. The others have one process with as many
-threads as their library likes. PyTorch Geometric's loops train one run in each process, the others as many
-runs side by side as the engine.
-
-A row of the table is one timing. `ms` is its wall time per run, layer and epoch, evaluation included, and
-`compile_seconds` is how much longer the first call took, where something is compiled. The largest differences
-are those of the validation accuracies and dead fractions from the engine's for the same seeds, in the first
-epochs: later, rounding decides what deep networks learn.
+Contenders with *processes* have one process of one thread per core; the others have one process, and their
+library's threads. A row of the table is one timing: `ms` is its wall time per run, layer and epoch, evaluation
+included, and `compile_seconds` how much longer the first call took, where something is compiled. The largest
+differences are those from the engine for the same seeds, in the first epochs: later, rounding decides what
+deep networks learn.
 """
 
+import importlib.util
 import itertools
 import shutil
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
-import loops
 import numpy as np
 import pandas as pd
 import torch
-import torch_peer
 from processes import ARMS, COLUMNS, CORES, timed, workers
+from torch_peers import func, loop
 
 import deadgcn as dg
-
-try:
-    import jax_peer
-except ImportError:  # the dependency group "bench" is not installed
-    jax_peer = None
 
 
 class Cell(NamedTuple):
@@ -66,16 +58,18 @@ def _engine(configs: list[dg.Config]) -> dict[str, np.ndarray]:
 
 CONTENDERS = {
     "this engine": Contender(_engine),
-    "careful loop": Contender(loops.train, processes=False, side_by_side=False),
-    "careful loop, processes": Contender(loops.train, side_by_side=False),
-    "plain loop": Contender(partial(loops.train, careful=False), processes=False, side_by_side=False),
-    "torch.func, processes": Contender(torch_peer.train),
-    "torch.func with SciPy, processes": Contender(partial(torch_peer.train, products="SciPy")),
+    "careful loop": Contender(loop, processes=False, side_by_side=False),
+    "careful loop, processes": Contender(loop, side_by_side=False),
+    "plain loop": Contender(partial(loop, careful=False), processes=False, side_by_side=False),
+    "torch.func, processes": Contender(func),
+    "torch.func with SciPy, processes": Contender(partial(func, products="SciPy")),
 }
 if shutil.which("g++"):  # torch.compile needs a compiler of C++
-    compiled = Contender(partial(loops.train, compiled=True), side_by_side=False, compiles=True)
+    compiled = Contender(partial(loop, compiled=True), side_by_side=False, compiles=True)
     CONTENDERS["careful loop, torch.compile, processes"] = compiled
-if jax_peer:
+if importlib.util.find_spec("jax"):  # the dependency group "bench" is installed
+    import jax_peer
+
     CONTENDERS["JAX"] = Contender(jax_peer.train, processes=False, compiles=True)
     for products in ("BCSR", "BCOO", "segment sums"):
         peer = Contender(partial(jax_peer.train, products=products), compiles=True)
@@ -84,7 +78,7 @@ if jax_peer:
 
 def measure(cells: dict[int, Cell] = CELLS, dataset: str = "Cora") -> dict[str, pd.DataFrame]:
     """Time every contender at every depth, with and without stripping."""
-    if not jax_peer:
+    if "JAX" not in CONTENDERS:
         print("JAX is left out: .venv/bin/pip install -e .[bench] installs it")
     torch.set_flush_denormal(True)  # for the loops too: denormals would slow them down
     names, rows = list(CONTENDERS), []

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
-from processes import in_fresh_process, timed
+from processes import timed, workers
 
 import deadgcn as dg
 from deadgcn.data.synthetic import synthetic_cora
@@ -30,15 +30,15 @@ def measure(axes: Mapping[str, tuple[Sequence[int], dict]] = AXES) -> dict[str, 
     rows = []
     for axis, (values, others) in axes.items():
         for value in values:
-            found = in_fresh_process(train_once, others | {axis: value})
-            rows.append({"axis": axis, "value": value, **found})
-            text = "{axis} {value}: {seconds_per_epoch:.4f} s, {peak_mib:.0f} MiB"
-            print(text.format(**rows[-1]), flush=True)
+            with workers() as (fresh, *_):
+                seconds, mib = fresh.submit(train_once, others | {axis: value}).result()
+            rows.append({"axis": axis, "value": value, "seconds_per_epoch": seconds, "peak_mib": mib})
+            print(f"{axis} {value}: {seconds:.4f} s, {mib:.0f} MiB", flush=True)
     return {"growth": pd.DataFrame(rows)}
 
 
-def train_once(sizes: dict[str, int]) -> dict[str, float]:
-    """Time and memory of one setting, in this process, which has trained nothing before."""
+def train_once(sizes: dict[str, int]) -> tuple[float, float]:
+    """Seconds per epoch and MiB of one setting, in this process, which has trained nothing before."""
     shape = {name: sizes[name] for name in ("num_layers", "hidden_channels")}
     dg.train([dg.Config(num_layers=2, epochs=2)], synthetic_cora(200), "cpu")
     before = _resident("VmRSS")  # with the libraries loaded
@@ -54,8 +54,7 @@ def train_once(sizes: dict[str, int]) -> dict[str, float]:
     work = sizes["num_runs"] * sizes["num_layers"] * sizes["hidden_channels"] * sizes["num_nodes"]
     more = min(max(5, 2_000 * 32 * NODES // work), 500)  # epochs of about a second
     seconds(2)  # the first training is slower
-    per_epoch = (seconds(2 + more) - seconds(2)) / more
-    return {"seconds_per_epoch": per_epoch, "peak_mib": _resident("VmHWM") - before}
+    return (seconds(2 + more) - seconds(2)) / more, _resident("VmHWM") - before
 
 
 def _resident(name: str) -> float:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.custom_batching import custom_vmap
 from jax.experimental import sparse
-from processes import COLUMNS, matrices_of
+from processes import COLUMNS, network, problem_of
 from scipy.sparse import csr_array
 
 import deadgcn as dg
@@ -21,7 +21,7 @@ from deadgcn.gcn.build import build
 
 def train(configs: Sequence[dg.Config], products: str = "BCSR") -> dict[str, np.ndarray]:
     """Train runs that differ in their seed; return `COLUMNS` ``[R, epochs]``, and `test_acc` ``[R]``."""
-    model = build(configs, matrices_of(configs[0].dataset)[0])
+    model = build(configs, problem_of(configs[0].dataset)[0])
     initial = [jnp.asarray(each.detach().numpy()) for each in model.parameters()]
     results = _training(configs[0], products, initial)
     return dict(zip((*COLUMNS, "test_acc"), (np.asarray(each).T for each in results), strict=True))
@@ -30,23 +30,12 @@ def train(configs: Sequence[dg.Config], products: str = "BCSR") -> dict[str, np.
 @partial(jax.jit, static_argnums=(0, 1))
 def _training(config: dg.Config, products: str, initial: list) -> tuple:
     """Train from each run's initial parameters; return what :func:`train` does, transposed."""
-    graph, *matrices = matrices_of(config.dataset)
-    propagate, times_features = (_product(matrix, products) for matrix in matrices)
-    masks, y, middle = (graph.train_mask, graph.val_mask, graph.test_mask), graph.y.numpy(), config.num_layers
-    train_nodes, val_nodes, test_nodes = (np.flatnonzero(mask) for mask in masks)
-
-    def network(parameters: list, *nodes: np.ndarray) -> tuple[list, jax.Array]:
-        """Return one run's logits at each of some nodes [n, C], and its dead neurons [L, d]."""
-        head_weight, head_bias, *layers = parameters
-        h, dead = None, []
-        for weight, bias in zip(layers[:middle], layers[middle:], strict=True):
-            product = times_features(weight.T) if h is None else h @ weight.T
-            h = jax.nn.relu(propagate(product) + bias)  # [N, d]
-            dead.append(h.max(0) == 0)
-        return [h[each] @ head_weight.T + head_bias for each in nodes], jnp.stack(dead)
+    graph, (train_nodes, val_nodes, test_nodes), *matrices = problem_of(config.dataset)
+    forward = partial(network, jnp, jax.nn.relu, [_product(matrix, products) for matrix in matrices])
+    y = graph.y.numpy()
 
     def loss(parameters: list) -> tuple[jax.Array, tuple]:
-        (of_train, of_val), dead = network(parameters, train_nodes, val_nodes)
+        (of_train, of_val), dead = forward(parameters, train_nodes, val_nodes)
         log_p = jax.nn.log_softmax(of_train)[np.arange(len(train_nodes)), y[train_nodes]]
         return -log_p.mean(), ((of_val.argmax(1) == y[val_nodes]).mean(), dead)
 
@@ -64,7 +53,7 @@ def _training(config: dg.Config, products: str, initial: list) -> tuple:
         improved, stripped = counts & (acc > best_acc), jnp.zeros(len(acc), int)
         best = jax.tree.map(lambda new, old: jax.vmap(jnp.where)(improved, new, old), parameters, best)
         if config.strip:
-            for layer in range(2, 2 + middle):
+            for layer in range(2, 2 + config.num_layers):
                 which = dead[:, layer - 2] & counts
                 strip = partial(_strip, parameters[layer], which, config.amount)
                 keep = partial(tuple, (parameters[layer], jnp.zeros_like(stripped)))
@@ -80,7 +69,7 @@ def _training(config: dg.Config, products: str, initial: list) -> tuple:
     rates, scales = config.lr / (1 - 0.9 ** (epochs + 1)), 1 / np.sqrt(1 - 0.999 ** (epochs + 1))
     start = initial, gradient_of(initial)[0], zeros, zeros, initial, jnp.full(len(initial[0]), -1.0)
     end, columns = jax.lax.scan(epoch, start, (counts, rates, scales))
-    (logits,), _ = jax.vmap(lambda best: network(best, test_nodes))(end[4])
+    (logits,), _ = jax.vmap(lambda best: forward(best, test_nodes))(end[4])
     return *columns, (logits.argmax(2) == y[test_nodes]).mean(1)
 
 

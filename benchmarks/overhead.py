@@ -5,7 +5,7 @@
 """
 
 import pandas as pd
-from processes import CORES, in_fresh_process, timed, workers
+from processes import CORES, timed, workers
 
 import deadgcn as dg
 from deadgcn.experiments.grid import SEEDS_PER_CHUNK
@@ -26,7 +26,8 @@ def measure(grids: dict[str, dict] = GRIDS, repetitions: int = 3) -> dict[str, p
             for worker in pool:
                 worker.submit(*work[0]).result()  # the first training is slower
             for repetition in range(repetitions):
-                seconds, _ = in_fresh_process(timed, dg.run_grid, configs, -1, None, "cpu")
+                with workers() as (fresh, *_):
+                    seconds, _ = fresh.submit(timed, dg.run_grid, configs, -1, None, "cpu").result()
                 futures = [pool[number % CORES].submit(*each) for number, each in enumerate(work)]
                 engine_seconds = sum(future.result()[0] for future in futures) / CORES
                 rows.append([name, repetition, seconds, engine_seconds])

@@ -5,11 +5,12 @@ import functools
 import multiprocessing
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 import joblib
+import numpy as np
 import torch
 from scipy.sparse import csr_array
 from torch_geometric.data import Data
@@ -19,17 +20,32 @@ from deadgcn.gcn.build import prepared
 from deadgcn.gcn.training import use_one_thread
 from deadgcn.paper import outputs
 
-CORES, SPAWN = joblib.cpu_count(), multiprocessing.get_context("spawn")
+CORES = joblib.cpu_count()
 ARMS = {"ReLU": {}, "ReLU + pruning": {"strip": True}}  # LeakyReLU does the work of ReLU
 COLUMNS = ("val_acc", "dead_fraction", "num_stripped")  # what every contender returns for each epoch
 graph_of = functools.cache(dg.load_graph)  # once per process: no contender is charged for reading files
 
 
 @functools.cache
-def matrices_of(dataset: str) -> tuple[Data, csr_array, csr_array]:
-    """The graph with its nodes in the engine's order, its adjacency and its features, once per process."""
+def problem_of(dataset: str) -> tuple[Data, list[np.ndarray], csr_array, csr_array]:
+    """The graph in the engine's order, its training, validation and test nodes, adjacency and features."""
     graph, adj, _ = prepared(dataset, torch.device("cpu"), False, 1.0)
-    return graph, csr_array(adj.to_dense().numpy()), csr_array(graph.x.numpy())
+    nodes = [np.flatnonzero(mask) for mask in (graph.train_mask, graph.val_mask, graph.test_mask)]
+    return graph, nodes, csr_array(adj.to_dense().numpy()), csr_array(graph.x.numpy())
+
+
+def network(library: Any, relu: Callable, products: Sequence, parameters: list, *nodes: Any) -> tuple:
+    """Return one run's logits at each of some nodes [n, C], and its dead neurons [L, d].
+
+    It is for torch and jax.numpy; `products` multiply by the adjacency and by the features.
+    """
+    (propagate, times_features), (head_weight, head_bias, *layers) = products, parameters
+    h, dead = None, []
+    for weight, bias in zip(layers[: len(layers) // 2], layers[len(layers) // 2 :], strict=True):
+        product = times_features(weight.T) if h is None else h @ weight.T
+        h = relu(propagate(product) + bias)  # [N, d]
+        dead.append(library.amax(h, 0) == 0)
+    return [h[each] @ head_weight.T + head_bias for each in nodes], library.stack(dead)
 
 
 def timed(function: Callable, *arguments: Any) -> tuple[float, Any]:
@@ -41,21 +57,16 @@ def timed(function: Callable, *arguments: Any) -> tuple[float, Any]:
 
 @contextlib.contextmanager
 def workers() -> Iterator[list[ProcessPoolExecutor]]:
-    """Start a process of one thread per core; what each of them compiles stays there."""
-    new = functools.partial(ProcessPoolExecutor, 1, SPAWN, _one_thread)
+    """New processes of one thread, one per core, that start when used; what they compile stays there."""
+    spawn = multiprocessing.get_context("spawn")
     with contextlib.ExitStack() as stack:
-        yield [stack.enter_context(new()) for _ in range(CORES)]
+        pools = (ProcessPoolExecutor(1, spawn, _one_thread) for _ in range(CORES))
+        yield [stack.enter_context(pool) for pool in pools]
 
 
 def _one_thread() -> None:
     os.environ["NPROC"] = "1"  # XLA's threads; it is read when JAX is first used
     use_one_thread()
-
-
-def in_fresh_process(function: Callable, *arguments: Any) -> Any:
-    """Call the function in a new process, so that memory of earlier work does not count."""
-    with ProcessPoolExecutor(1, SPAWN) as executor:
-        return executor.submit(function, *arguments).result()
 
 
 def machine() -> dict[str, Any]:

@@ -10,7 +10,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,11 +22,7 @@ import deadgcn as dg
 from deadgcn.paper.execute import AT_ONCE
 
 PARTS = ("params", "notebooks", "deadgcn", "data", "results/published", "results/profiles", "results/bench")
-KINDS = {
-    "training": "popen_loky",
-    "notebooks": "ipykernel",
-    "rest": "",
-}  # of processes: a word of their command
+KINDS = {"training": "popen_loky", "notebooks": "ipykernel", "rest": ""}  # a word of their commands
 LONGER = ("--set", "depths: [0, 5, 10, 15, 20, 25, 30, 35]")
 
 
@@ -43,9 +38,9 @@ def measure(project: Path = dg.PROJECT, longer: Sequence[str] = LONGER) -> dict[
         copy = Path(folder, "project")
         python = _copy(project, copy)
         for what, options in (("cold", ()), ("cached", ()), ("one more depth", longer)):
-            before = len(list((copy / ".cache").rglob("*.run")))
             seconds, (printed, samples) = timed(_execute, python, copy, options)
-            trained = len(list((copy / ".cache").rglob("*.run"))) - before
+            finished = len(list((copy / ".cache").rglob("*.run")))
+            trained = finished - sum(row["runs_trained"] for row in rows)
             peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**10
             rows.append({"what": what, "seconds": seconds, "runs_trained": trained, "peak_mib": peak})
             told = re.findall(r"^(\d\d_\w+) +([\d.]+) min$", printed, flags=re.M)
@@ -72,27 +67,31 @@ def _execute(python: Path, copy: Path, options: Sequence[str]) -> tuple[str, lis
     """Run all notebooks; return what was printed, and samples for :func:`_cores_busy`."""
     notebooks = sorted((copy / "notebooks").glob("[0-9]*.ipynb"))
     command = [python, "-I", "-m", "deadgcn.paper.execute", *notebooks, "--output-dir", ".", *options]
-    pipes, samples = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}, []
-    with subprocess.Popen(command, cwd=copy, **pipes) as process:
-        threading.Thread(target=_sample, args=(process, samples)).start()
-        printed, errors = process.communicate()
+    out, err = copy.with_name("out"), copy.with_name("err")
+    with out.open("w") as stdout, err.open("w") as stderr:
+        with subprocess.Popen(command, cwd=copy, stdout=stdout, stderr=stderr) as process:
+            samples = _sample(process)
     if process.returncode:
-        raise RuntimeError(f"the study ended with exit status {process.returncode}: {errors[-2000:]}")
-    return printed, samples
+        raise RuntimeError(
+            f"the study ended with exit status {process.returncode}: {err.read_text()[-2000:]}"
+        )
+    return out.read_text(), samples
 
 
-def _sample(command: subprocess.Popen, samples: list[list[float]]) -> None:
-    """Note the time every second, and the CPU seconds so far of each of `KINDS`, until the command ends."""
-    start, used, parent = time.monotonic(), {}, psutil.Process(command.pid)
+def _sample(command: subprocess.Popen) -> list[list[float]]:
+    """Until the command ends, note each second the time and the CPU seconds so far of each of `KINDS`."""
+    start, parent, used, samples = time.monotonic(), psutil.Process(command.pid), {}, []
     while command.poll() is None:
-        with contextlib.suppress(psutil.Error):  # a process has just ended
-            for process in [parent, *parent.children(recursive=True)]:
+        for process in [parent, *parent.children(recursive=True)]:
+            with contextlib.suppress(psutil.Error):  # it has just ended; what it used stays
                 words, times = " ".join(process.cmdline()), process.cpu_times()
                 kind = next(kind for kind, word in KINDS.items() if word in words)
-                used[process] = kind, times.user + times.system  # stays when the process has ended
+                used[process] = kind, times.user + times.system
         sums = [sum(seconds for of, seconds in used.values() if of == kind) for kind in KINDS]
         samples.append([time.monotonic() - start, *sums])
-        time.sleep(1)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            command.wait(1)
+    return samples
 
 
 def _cores_busy(samples: list[list[float]]) -> pd.DataFrame:

@@ -21,18 +21,18 @@ import deadgcn as dg
 ROOT = Path(__file__).parents[1]
 
 
-PEERS = [("loops", {"careful": careful}) for careful in (True, False)]
-PEERS += [("torch_peer", {"products": products}) for products in ("torch", "SciPy")]
-PEERS += [("jax_peer", {"products": products}) for products in ("BCSR", "BCOO", "segment sums")]
+PEERS = [("torch_peers", "loop", {"careful": careful}) for careful in (True, False)]
+PEERS += [("torch_peers", "func", {"products": products}) for products in ("torch", "SciPy")]
+PEERS += [("jax_peer", "train", {"products": products}) for products in ("BCSR", "BCOO", "segment sums")]
 
 
 @pytest.mark.parametrize("strip", [False, True])
-@pytest.mark.parametrize("module, options", PEERS)
-def test_peers_compute_what_training_does(module, options, strip):
+@pytest.mark.parametrize("module, name, options", PEERS)
+def test_peers_compute_what_training_does(module, name, options, strip):
     pytest.importorskip("jax" if module == "jax_peer" else "torch")
     settings = {"num_layers": 3, "epochs": 12, "strip": strip, "dataset": "SyntheticCora"}
-    configs = [dg.Config(seed=seed, **settings) for seed in range(1 if module == "loops" else 3)]
-    ours, theirs = dg.train(configs, device="cpu"), import_module(module).train(configs, **options)
+    configs = [dg.Config(seed=seed, **settings) for seed in range(1 if name == "loop" else 3)]
+    ours, theirs = dg.train(configs, device="cpu"), getattr(import_module(module), name)(configs, **options)
     for column in COLUMNS:
         expected = np.stack([result["epochs"][column] for result in ours])
         np.testing.assert_allclose(theirs[column], expected, atol=1e-6, err_msg=column)
