@@ -1,10 +1,9 @@
 """The engine and its peers do the same work, in turns, so that drifts of speed cancel.
 
 Contenders with *processes* have one process of one thread per core; the others have one process, and their
-library's threads. A row of the table is one timing: `ms` is its wall time per run, layer and epoch, evaluation
-included, and `compile_seconds` how much longer the first call took, where something is compiled. The largest
-differences are those from the engine for the same seeds, in the first epochs: later, rounding decides what
-deep networks learn.
+library's threads. A row of the table is one timing: `ms` is per run, layer and epoch, with evaluation, and
+`compile_seconds` how much longer the first call took, where something is compiled. The largest differences
+are those from the engine for the same seeds, in the first epochs: later, rounding decides what they learn.
 """
 
 import importlib.util
@@ -32,12 +31,8 @@ class Cell(NamedTuple):
     repetitions: int
 
 
-CELLS = {
-    5: Cell(10, 100, 100, 5),
-    10: Cell(10, 100, 50, 5),
-    30: Cell(10, 100, 25, 5),
-    128: Cell(3, 100, 20, 3),
-}
+CELLS = {5: Cell(10, 100, 100, 5), 10: Cell(10, 100, 50, 5), 30: Cell(10, 100, 25, 5)}
+CELLS[128] = Cell(3, 100, 20, 3)
 QUICK = {10: Cell(10, 100, 50, 3), 30: Cell(10, 50, 20, 3)}
 COMPARED = 4  # epochs
 
@@ -96,8 +91,7 @@ def measure(cells: dict[int, Cell] = CELLS, dataset: str = "Cora") -> dict[str, 
                         row[f"largest_difference_{column}"] = np.abs(difference).max()
                     more = first[name][0]["seconds"] - row["seconds"]
                     row["compile_seconds"] = more if CONTENDERS[name].compiles else np.nan
-                    where = {"method": method, "num_layers": num_layers, "contender": name}
-                    rows.append(where | {"repetition": repetition, **row})
+                    rows.append({"method": method, "num_layers": num_layers, "repetition": repetition, **row})
                     print(f"{method}, {num_layers} layers: {name} {row['ms']:.3f} ms", flush=True)
     return {"comparison": pd.DataFrame(rows)}
 
@@ -106,12 +100,11 @@ def _time(pool: list, name: str, cell: Cell, arm: dict) -> tuple[dict, dict[str,
     """Return a contender's timing and its `COLUMNS`, each ``[R, epochs]``."""
     contender = CONTENDERS[name]
     epochs = cell.epochs if name == "this engine" else cell.peer_epochs
-    processes = CORES if contender.processes else 1
-    runs = cell.seeds * CORES if contender.side_by_side else processes
+    runs = cell.seeds * CORES if contender.side_by_side else CORES if contender.processes else 1
     configs = [dg.Config(seed=seed, epochs=epochs, **arm) for seed in range(runs)]
     seconds, columns = timed(_train, pool, contender, configs)
     ms = 1000 * seconds / (runs * epochs * arm["num_layers"])
-    return {"seconds": seconds, "runs": runs, "epochs": epochs, "ms": ms}, columns
+    return {"contender": name, "seconds": seconds, "runs": runs, "epochs": epochs, "ms": ms}, columns
 
 
 def _train(pool: list, contender: Contender, configs: list[dg.Config]) -> dict[str, np.ndarray]:
@@ -119,5 +112,4 @@ def _train(pool: list, contender: Contender, configs: list[dg.Config]) -> dict[s
         return contender.train(configs)
     size = len(configs) // CORES
     futures = [each.submit(contender.train, configs[i * size :][:size]) for i, each in enumerate(pool)]
-    parts = [future.result() for future in futures]
-    return {name: np.concatenate([part[name] for part in parts]) for name in COLUMNS}
+    return {name: np.concatenate([each.result()[name] for each in futures]) for name in COLUMNS}

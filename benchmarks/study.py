@@ -1,6 +1,7 @@
-"""How long `make figures` takes: from nothing, from finished runs, and with one more depth.
+"""Work from end to end: a grid from the call to its tables, and `make figures`.
 
-It runs in a scratch copy of the project, so that neither its results nor its finished runs are touched.
+`make figures` runs from nothing, from finished runs and with one more depth, in a scratch copy of the
+project, so that neither its results nor its finished runs are touched.
 """
 
 import contextlib
@@ -16,14 +17,40 @@ from pathlib import Path
 
 import pandas as pd
 import psutil
-from processes import timed
+from processes import CORES, timed, workers
 
 import deadgcn as dg
+from deadgcn.experiments.grid import SEEDS_PER_CHUNK
 from deadgcn.paper.execute import AT_ONCE
 
+# Ten seconds and a minute on two cores. Each has whole chunks: the last axis is the seeds.
+GRIDS = {"small": {"num_layers": 10, "seed": range(10)}, "large": {"num_layers": [10, 20], "seed": range(20)}}
 PARTS = ("params", "notebooks", "deadgcn", "data", "results/published", "results/profiles", "results/bench")
 KINDS = {"training": "popen_loky", "notebooks": "ipykernel", "rest": ""}  # a word of their commands
 LONGER = ("--set", "depths: [0, 5, 10, 15, 20, 25, 30, 35]")
+
+
+def overhead(grids: dict[str, dict] = GRIDS, repetitions: int = 3) -> dict[str, pd.DataFrame]:
+    """Return the table `overhead`, a row per grid and repetition; the two ways to train take turns.
+
+    `seconds` is that of `dg.run_grid` in a fresh process: workers' start, data, measures, tables included.
+    `engine_seconds` is what warm workers spend in `dg.train` with the same chunks, divided by the cores.
+    """
+    rows, size = [], SEEDS_PER_CHUNK["cpu"]
+    for name, axes in grids.items():
+        configs = dg.grid(dg.METHODS, **axes)
+        work = [(timed, dg.train, configs[i : i + size], None, "cpu") for i in range(0, len(configs), size)]
+        with workers() as pool:
+            for worker in pool:
+                worker.submit(*work[0]).result()  # the first training is slower
+            for repetition in range(repetitions):
+                with workers() as (fresh, *_):
+                    seconds, _ = fresh.submit(timed, dg.run_grid, configs, -1, None, "cpu").result()
+                futures = [pool[number % CORES].submit(*each) for number, each in enumerate(work)]
+                engine_seconds = sum(future.result()[0] for future in futures) / CORES
+                rows.append([name, repetition, seconds, engine_seconds])
+                print(f"{name} grid: {seconds:.1f} s, in the engine {engine_seconds:.1f} s", flush=True)
+    return {"overhead": pd.DataFrame(rows, columns=["grid", "repetition", "seconds", "engine_seconds"])}
 
 
 def measure(project: Path = dg.PROJECT, longer: Sequence[str] = LONGER) -> dict[str, pd.DataFrame]:
@@ -33,7 +60,7 @@ def measure(project: Path = dg.PROJECT, longer: Sequence[str] = LONGER) -> dict[
     run; `what` is "before" where notebooks run one after another (AT_ONCE is 1), else "after". `longer` are
     the options that add a depth. Raises RuntimeError if the command fails.
     """
-    rows, minutes, timelines = [], [], []
+    rows, minutes = [], []
     with tempfile.TemporaryDirectory(prefix="study-") as folder:
         copy = Path(folder, "project")
         python = _copy(project, copy)
@@ -46,8 +73,9 @@ def measure(project: Path = dg.PROJECT, longer: Sequence[str] = LONGER) -> dict[
             told = re.findall(r"^(\d\d_\w+) +([\d.]+) min$", printed, flags=re.M)
             minutes += [{"what": what, "notebook": name, "minutes": float(taken)} for name, taken in told]
             print(f"{what}: {seconds:.0f} s, {trained} runs trained", flush=True)
-            timelines.append(_cores_busy(samples))
-    return {"study": pd.DataFrame(rows), "minutes": pd.DataFrame(minutes), "timeline": timelines[0]}
+            if what == "cold":
+                timeline = _cores_busy(samples)
+    return {"study": pd.DataFrame(rows), "minutes": pd.DataFrame(minutes), "timeline": timeline}
 
 
 def _copy(project: Path, copy: Path) -> Path:
@@ -72,9 +100,7 @@ def _execute(python: Path, copy: Path, options: Sequence[str]) -> tuple[str, lis
         with subprocess.Popen(command, cwd=copy, stdout=stdout, stderr=stderr) as process:
             samples = _sample(process)
     if process.returncode:
-        raise RuntimeError(
-            f"the study ended with exit status {process.returncode}: {err.read_text()[-2000:]}"
-        )
+        raise RuntimeError(f"the study's exit status is {process.returncode}: {err.read_text()[-2000:]}")
     return out.read_text(), samples
 
 

@@ -100,8 +100,7 @@ def func(configs: list[dg.Config], products: str = "torch") -> dict[str, np.ndar
             history.add(epoch, *evaluated)
     columns = history.result()
     (logits,), _ = torch.vmap(lambda best: forward(best, test_nodes))(parameters)
-    correct = logits.argmax(2) == graph.y[test_nodes]
-    return columns | {"test_acc": correct.float().mean(1).numpy()}
+    return columns | {"test_acc": (logits.argmax(2) == graph.y[test_nodes]).float().mean(1).numpy()}
 
 
 class History:

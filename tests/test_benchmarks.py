@@ -8,7 +8,6 @@ import bench
 import comparison
 import growth
 import numpy as np
-import overhead
 import pandas as pd
 import pytest
 import study
@@ -127,7 +126,7 @@ def test_overhead_is_a_ratio_within_a_repetition():
 @pytest.mark.faults  # not for its faults, but for its length
 def test_a_grid_takes_longer_than_the_engine():
     grids = {"tiny": {"num_layers": 1, "epochs": 2, "dataset": "SyntheticCora", "seed": range(5)}}
-    (row,) = overhead.measure(grids, repetitions=1)["overhead"].itertuples()
+    (row,) = study.overhead(grids, repetitions=1)["overhead"].itertuples()
     assert row.grid == "tiny" and 0 < row.engine_seconds < row.seconds
 
 
