@@ -1,6 +1,7 @@
 """The benchmark: its loops compute what training does, its tables what the timings say."""
 
 import shutil
+import time
 from importlib import import_module
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from processes import COLUMNS
 from tiny_project import write_file, write_notebook
 
 import deadgcn as dg
+from deadgcn.experiments.parallel import WORTH_A_PROCESS
 
 ROOT = Path(__file__).parents[1]
 
@@ -125,9 +127,12 @@ def test_overhead_is_a_ratio_within_a_repetition():
 
 @pytest.mark.faults  # not for its faults, but for its length
 def test_a_grid_takes_longer_than_the_engine():
-    grids = {"tiny": {"num_layers": 1, "epochs": 2, "dataset": "SyntheticCora", "seed": range(5)}}
+    axes = {"num_layers": 1, "epochs": 300, "dataset": "SyntheticCora", "seed": range(5)}
+    assert 3 * 5 * 2 * 300 > 2 * WORTH_A_PROCESS  # arms, seeds, layers, epochs: it starts workers
+    start, grids = time.monotonic(), {"tiny": axes}
     (row,) = study.overhead(grids, repetitions=1)["overhead"].itertuples()
     assert row.grid == "tiny" and 0 < row.engine_seconds < row.seconds
+    assert time.monotonic() - start < 200  # it does not wait for idle workers to end
 
 
 def test_a_section_measured_again_keeps_what_others_measured(tmp_path, monkeypatch):
