@@ -1,10 +1,9 @@
 """Time the engine against its peers, what surrounds it, how it grows, and how long the whole study takes.
 
     make bench                                     (over an hour on two cores, which it keeps busy)
-    python benchmarks/bench.py --quick             (five minutes; prints a table, writes nothing)
     python benchmarks/bench.py --only growth       (measure this again; the other tables stay)
 
-Timings go to results/bench, and from there into the tables and the figure of docs/benchmark.md.
+Timings go to results/bench, and from there into docs/benchmark.md.
 """
 
 import argparse
@@ -31,11 +30,7 @@ def main(argv: list[str] | None = None) -> None:
     """Measure the sections asked for, write their CSV files, then what the document shows of all sections."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", choices=SECTIONS, help="measure one section")
-    parser.add_argument("--quick", action="store_true", help="print a comparison of about five minutes")
     args = parser.parse_args(argv)
-    if args.quick:
-        print(tables.comparison(comparison.measure(comparison.QUICK)["comparison"]))
-        return
     for name in [args.only] if args.only else SECTIONS:
         run_section(name)
     tables.write(RESULTS, dg.PROJECT / "docs" / "benchmark.md")

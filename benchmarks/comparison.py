@@ -3,7 +3,7 @@
 Contenders with *processes* have one process of one thread per core; the others have one process, and their
 library's threads. A row of the table is one timing: `ms` is per run, layer and epoch, with evaluation, and
 `compile_seconds` how much longer the first call took, where something is compiled. The largest differences
-are those from the engine for the same seeds, in the first epochs: later, rounding decides what they learn.
+are those from the engine for the same seeds in the first four epochs: later, rounding decides.
 """
 
 import importlib.util
@@ -33,8 +33,6 @@ class Cell(NamedTuple):
 
 CELLS = {5: Cell(10, 100, 100, 5), 10: Cell(10, 100, 50, 5), 30: Cell(10, 100, 25, 5)}
 CELLS[128] = Cell(3, 100, 20, 3)
-QUICK = {10: Cell(10, 100, 50, 3), 30: Cell(10, 50, 20, 3)}
-COMPARED = 4  # epochs
 
 
 class Contender(NamedTuple):
@@ -87,7 +85,7 @@ def measure(cells: dict[int, Cell] = CELLS, dataset: str = "Cora") -> dict[str, 
                 for name in names[start:] + names[:start]:
                     row, theirs = _time(pool, name, cell, arm)
                     for column in ("val_acc", "dead_fraction"):
-                        difference = theirs[column][:, :COMPARED] - ours[column][: row["runs"], :COMPARED]
+                        difference = theirs[column][:, :4] - ours[column][: row["runs"], :4]
                         row[f"largest_difference_{column}"] = np.abs(difference).max()
                     more = first[name][0]["seconds"] - row["seconds"]
                     row["compile_seconds"] = more if CONTENDERS[name].compiles else np.nan

@@ -5,6 +5,7 @@ training, so that work that is done once cancels. Memory is the process's peak b
 graph was loaded (NaN where /proc does not tell).
 """
 
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,16 +26,16 @@ AXES = {
 }
 
 
-def measure(axes: Mapping[str, tuple[Sequence[int], dict]] = AXES) -> dict[str, pd.DataFrame]:
-    """Train along every axis; the table has a row per value."""
-    rows = []
-    for axis, (values, others) in axes.items():
+def measure(axes: Mapping[str, tuple[Sequence[int], dict]] = AXES, times: int = 5) -> dict[str, pd.DataFrame]:
+    """Train along every axis, several times; the table has a row per value and repetition."""
+    rows, columns = [], ["axis", "value", "repetition", "seconds_per_epoch", "peak_mib"]
+    for repetition, (axis, (values, others)) in itertools.product(range(times), axes.items()):
         for value in values:
             with workers() as (fresh, *_):
                 seconds, mib = fresh.submit(train_once, others | {axis: value}).result()
-            rows.append({"axis": axis, "value": value, "seconds_per_epoch": seconds, "peak_mib": mib})
+            rows.append([axis, value, repetition, seconds, mib])
             print(f"{axis} {value}: {seconds:.4f} s, {mib:.0f} MiB", flush=True)
-    return {"growth": pd.DataFrame(rows)}
+    return {"growth": pd.DataFrame(rows, columns=columns)}
 
 
 def train_once(sizes: dict[str, int]) -> tuple[float, float]:
@@ -43,8 +44,7 @@ def train_once(sizes: dict[str, int]) -> tuple[float, float]:
     dg.train([dg.Config(num_layers=2, epochs=2)], synthetic_cora(200), "cpu")
     before = _resident("VmRSS")  # with the libraries loaded
     graph = synthetic_cora(sizes["num_nodes"])
-    counter = Path("/proc/self/clear_refs")
-    if counter.exists():
+    if (counter := Path("/proc/self/clear_refs")).exists():
         counter.write_text("5")  # forget the peak so far: generating a graph takes more than the graph
 
     def seconds(epochs: int) -> float:

@@ -35,10 +35,7 @@ def problem_of(dataset: str) -> tuple[Data, list[np.ndarray], csr_array, csr_arr
 
 
 def network(library: Any, relu: Callable, products: Sequence, parameters: list, *nodes: Any) -> tuple:
-    """Return one run's logits at each of some nodes [n, C], and its dead neurons [L, d].
-
-    It is for torch and jax.numpy; `products` multiply by the adjacency and by the features.
-    """
+    """One run's logits at some nodes [n, C], and its dead neurons [L, d], in torch or jax.numpy."""
     (propagate, times_features), (head_weight, head_bias, *layers) = products, parameters
     h, dead = None, []
     for weight, bias in zip(layers[: len(layers) // 2], layers[len(layers) // 2 :], strict=True):

@@ -1,18 +1,16 @@
 """Work from end to end: a grid from the call to its tables, and `make figures`.
 
-`make figures` runs from nothing, from finished runs and with one more depth, in a scratch copy of the
-project, so that neither its results nor its finished runs are touched.
+`make figures` runs from nothing and from finished runs, in a scratch copy of the project, so that neither its
+results nor its finished runs are touched.
 """
 
 import contextlib
 import re
-import resource
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -28,7 +26,6 @@ from deadgcn.paper.execute import AT_ONCE
 GRIDS = {"small": {"num_layers": 10, "seed": range(10)}, "large": {"num_layers": [10, 20], "seed": range(20)}}
 PARTS = ("params", "notebooks", "deadgcn", "data", "results/published", "results/profiles", "results/bench")
 KINDS = {"training": "popen_loky", "notebooks": "ipykernel", "rest": ""}  # a word of their commands
-LONGER = ("--set", "depths: [0, 5, 10, 15, 20, 25, 30, 35]")
 
 
 def overhead(grids: dict[str, dict] = GRIDS, repetitions: int = 3) -> dict[str, pd.DataFrame]:
@@ -60,36 +57,32 @@ def _run_grid(configs: list[dg.Config]) -> float:
     return seconds
 
 
-def measure(project: Path = dg.PROJECT, longer: Sequence[str] = LONGER) -> dict[str, pd.DataFrame]:
+def measure(project: Path = dg.PROJECT) -> dict[str, pd.DataFrame]:
     """Return `study`, a row per time, `minutes`, a row per notebook and time, and `timeline`.
 
-    `peak_mib` is the memory of the largest process so far. `timeline` has a row per 5 seconds of the first
-    run; `what` is "before" where notebooks run one after another (AT_ONCE is 1), else "after". `longer` are
-    the options that add a depth. Raises RuntimeError if the command fails.
+    `timeline` has a row per 5 seconds of the first run; `what` is "before" where notebooks run one after
+    another (AT_ONCE is 1), else "after". Raises RuntimeError if the command fails.
     """
-    rows, minutes = [], []
+    rows, minutes, timelines = [], [], []
     with tempfile.TemporaryDirectory(prefix="study-") as folder:
         copy = Path(folder, "project")
         python = _copy(project, copy)
-        for what, options in (("cold", ()), ("cached", ()), ("one more depth", longer)):
-            seconds, (printed, samples) = timed(_execute, python, copy, options)
+        for what in ("cold", "cached"):
+            seconds, (printed, samples) = timed(_execute, python, copy)
             finished = len(list((copy / ".cache").rglob("*.run")))
             trained = finished - sum(row["runs_trained"] for row in rows)
-            peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**10
-            rows.append({"what": what, "seconds": seconds, "runs_trained": trained, "peak_mib": peak})
+            rows.append({"what": what, "seconds": seconds, "runs_trained": trained})
             told = re.findall(r"^(\d\d_\w+) +([\d.]+) min$", printed, flags=re.M)
             minutes += [{"what": what, "notebook": name, "minutes": float(taken)} for name, taken in told]
             print(f"{what}: {seconds:.0f} s, {trained} runs trained", flush=True)
-            if what == "cold":
-                timeline = _cores_busy(samples)
-    return {"study": pd.DataFrame(rows), "minutes": pd.DataFrame(minutes), "timeline": timeline}
+            timelines.append(_cores_busy(samples))
+    return {"study": pd.DataFrame(rows), "minutes": pd.DataFrame(minutes), "timeline": timelines[0]}
 
 
 def _copy(project: Path, copy: Path) -> Path:
     """Copy the project; return a Python that finds the copy's package first, and the libraries after it."""
-    for part in PARTS:
-        if (project / part).exists():
-            shutil.copytree(project / part, copy / part, ignore=shutil.ignore_patterns("__pycache__"))
+    for part in (each for each in PARTS if (project / each).exists()):
+        shutil.copytree(project / part, copy / part, ignore=shutil.ignore_patterns("__pycache__"))
     for path in project.glob("*.toml"):
         shutil.copy(path, copy)
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(copy / ".venv")], check=True)
@@ -98,16 +91,15 @@ def _copy(project: Path, copy: Path) -> Path:
     return copy / ".venv" / "bin" / "python"
 
 
-def _execute(python: Path, copy: Path, options: Sequence[str]) -> tuple[str, list[list[float]]]:
+def _execute(python: Path, copy: Path) -> tuple[str, list[list[float]]]:
     """Run all notebooks; return what was printed, and samples for :func:`_cores_busy`."""
     notebooks = sorted((copy / "notebooks").glob("[0-9]*.ipynb"))
-    command = [python, "-I", "-m", "deadgcn.paper.execute", *notebooks, "--output-dir", ".", *options]
-    out, err = copy.with_name("out"), copy.with_name("err")
-    with out.open("w") as stdout, err.open("w") as stderr:
-        with subprocess.Popen(command, cwd=copy, stdout=stdout, stderr=stderr) as process:
-            samples = _sample(process)
+    command = [python, "-I", "-m", "deadgcn.paper.execute", *notebooks, "--output-dir", "."]
+    out = copy.with_name("out")
+    with out.open("w") as file, subprocess.Popen(command, cwd=copy, stdout=file, stderr=file) as process:
+        samples = _sample(process)
     if process.returncode:
-        raise RuntimeError(f"the study's exit status is {process.returncode}: {err.read_text()[-2000:]}")
+        raise RuntimeError(f"the study's exit status is {process.returncode}: {out.read_text()[-2000:]}")
     return out.read_text(), samples
 
 

@@ -1,8 +1,7 @@
 """The same training in PyTorch: as people write it with PyTorch Geometric, and by `torch.func`.
 
-Both start from the engine's initial weights and give its numbers, epoch by epoch, up to rounding. They cover
-ReLU networks with and without stripping. An epoch takes as long whatever the number of epochs, so a few are
-enough to time them.
+Both start from the engine's initial weights and give its numbers, epoch by epoch, up to rounding. An epoch
+takes as long whatever the number of epochs, so a few are enough to time them.
 """
 
 from collections.abc import Callable, Sequence
@@ -104,10 +103,7 @@ def func(configs: list[dg.Config], products: str = "torch") -> dict[str, np.ndar
 
 
 class History:
-    """What a peer in torch does at the end of an epoch: note, remember the best model, strip.
-
-    `parameters` are those of R runs, each ``[R, ...]``; `weights`, the hidden layers', are among them.
-    """
+    """At the end of an epoch: note, remember the best of the parameters ``[R, ...]``, strip the weights."""
 
     def __init__(self, config: dg.Config, parameters: Sequence[Tensor], weights: Sequence[Tensor]) -> None:
         self.config, self.parameters, self.weights = config, parameters, weights

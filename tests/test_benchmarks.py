@@ -76,7 +76,7 @@ def test_exponents_of_growth():
 @pytest.mark.faults  # not for its faults, but for its length
 def test_time_and_memory_of_one_size():
     others = {"num_runs": 1, "num_layers": 2, "hidden_channels": 4}
-    (row,) = growth.measure({"num_nodes": ((300,), others)})["growth"].itertuples()
+    (row,) = growth.measure({"num_nodes": ((300,), others)}, times=1)["growth"].itertuples()
     assert row.value == 300 and 0 < row.seconds_per_epoch < 1 and row.peak_mib > 0
 
 
@@ -88,17 +88,17 @@ _ = dg.run_grid(configs, n_jobs=1)
 
 
 @pytest.mark.faults  # not for its faults, but for its length
-def test_the_study_trains_from_nothing_and_then_only_what_is_new(tmp_path):
+def test_the_study_trains_from_nothing_and_then_nothing(tmp_path):
     project = tmp_path / "project"
     write_notebook(project / "notebooks" / "03_depth.ipynb", GRID, parameters="depths = [1, 2]")
     write_file(project / "params" / "03_depth.yaml", "depths: [1, 2]\n")
     shutil.copytree(ROOT / "deadgcn", project / "deadgcn")
     before = set(project.rglob("*"))
-    made = study.measure(project, longer=["--set", "depths: [1, 2, 3]"])
+    made = study.measure(project)
     trained = made["study"].set_index("what")["runs_trained"].to_dict()
-    assert trained == {"cold": 4, "cached": 0, "one more depth": 2}
+    assert trained == {"cold": 4, "cached": 0}
     assert made["timeline"][list(study.KINDS)].to_numpy().sum() > 0
-    assert set(made["minutes"]["notebook"]) == {"03_depth"} and (made["study"]["peak_mib"] > 100).all()
+    assert set(made["minutes"]["notebook"]) == {"03_depth"}
     assert set(project.rglob("*")) == before  # all of it happened in the copy
 
 
