@@ -98,7 +98,7 @@ class Study:
     def kept(self, profile: str, table: str, otherwise: pd.DataFrame, **same: Any) -> pd.DataFrame:
         """The table that `make profiles` has kept for this data set, or `otherwise` if there is none.
 
-        Its notebook's parameters must have had the values `same`, and its column n no fewer runs.
+        A table counts if its parameters `same` had these values, and if its column n has no fewer runs.
         """
         folder, file = PROJECT / "results" / "profiles" / profile / self.dataset, f"{table}.csv"
         for path in folder.glob("provenance/*.json"):

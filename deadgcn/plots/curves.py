@@ -41,8 +41,8 @@ def plot_vs_num_layers(
 def plot_vs_layer(layers: pd.DataFrame, y: str, *, ax: plt.Axes | None = None, log: bool = True) -> plt.Axes:
     """Draw `y` against the layer, for networks of one depth at one stage: faint runs under their mean.
 
-    With `log` both axes are logarithmic (as in the paper's figures 1b and 1c) and the mean is geometric, but
-    for zeros, and missing where more than half of the runs are zero.
+    With `log` both axes are logarithmic (as in the paper's figures 1b and 1c) and the mean is geometric.
+    Zeros are left out, and so is the mean where more than half of the runs are zero.
     """
     look = _look(layers, [y], "layer") | {"markers": False}
     ax = ax or plt.subplots()[1]
