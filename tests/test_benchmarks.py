@@ -31,8 +31,9 @@ PEERS += [("jax_peer", "train", {"products": products}) for products in ("BCSR",
 @pytest.mark.parametrize("module, name, options", PEERS)
 def test_peers_compute_what_training_does(module, name, options, strip):
     pytest.importorskip("jax" if module == "jax_peer" else "torch")
-    settings = {"num_layers": 3, "epochs": 12, "strip": strip, "dataset": "SyntheticCora"}
-    configs = [dg.Config(seed=seed, **settings) for seed in range(1 if name == "loop" else 3)]
+    settings = {"num_layers": 5, "hidden_channels": 16, "epochs": 16, "strip": strip}
+    seeds = range(1 if name == "loop" else 3)
+    configs = [dg.Config(dataset="SyntheticCora", seed=seed, **settings) for seed in seeds]
     ours, theirs = dg.train(configs, device="cpu"), getattr(import_module(module), name)(configs, **options)
     for column in COLUMNS:
         expected = np.stack([result["epochs"][column] for result in ours])

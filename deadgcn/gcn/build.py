@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from functools import cache
-from typing import Any
 
 import torch
 from scipy.sparse.csgraph import reverse_cuthill_mckee
@@ -65,6 +64,8 @@ def on_device(
 
 
 @cache
-def prepared(dataset: str, *where: Any) -> tuple[Data, Tensor, Graph]:
+def prepared(
+    dataset: str, device: torch.device, normalize: bool, propagation: float
+) -> tuple[Data, Tensor, Graph]:
     """The same for a data set by name, loaded once per process."""
-    return on_device(load_graph(dataset), *where)
+    return on_device(load_graph(dataset), device, normalize, propagation)

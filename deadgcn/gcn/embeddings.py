@@ -32,7 +32,7 @@ class Graph:
 
 
 class Matrix:
-    """One matrix of embeddings ``[N, d]``, and what the measures are made of, each worked out once."""
+    """One matrix of embeddings ``[N, d]``, and what the measures are made of."""
 
     def __init__(self, x: Tensor, graph: Graph | None, width: int) -> None:
         self.x, self.graph, self.width = x, graph, width
@@ -42,13 +42,13 @@ class Matrix:
         """Frobenius norm, a scalar tensor."""
         return torch.linalg.vector_norm(self.x)
 
-    @cached_property
+    @property
     def to_mean(self) -> Tensor:
         """Distance to the matrix whose rows are the mean row."""
         mean = self.x.mean(0)
         return self._distance(math.sqrt(len(self.x)) * mean, lambda: mean)
 
-    @cached_property
+    @property
     def to_limit(self) -> Tensor:
         """Distance to the span of the root of the degree on each component."""
         root, component, mass = self.graph.root, self.graph.component, self.graph.mass
@@ -91,7 +91,7 @@ class Matrix:
         """Sum of the squared distances of neighbours, over the edges as they are listed."""
         return self.squared_distances() @ self.graph.times
 
-    @cached_property
+    @property
     def laplacian_form(self) -> Tensor:
         """The trace of the normalised Laplacian's quadratic form."""
         return self.squared_distances(self.graph.inverse_root).sum()
@@ -108,7 +108,7 @@ class Matrix:
             apart, weights = apart[valid], pair_weights(pairs, num_neighbors)
         return apart @ weights / num_neighbors.count_nonzero()
 
-    @cached_property
+    @property
     def singular_values(self) -> Tensor:
         """The largest first, ``[width]`` with zeros for what is missing.
 
@@ -147,7 +147,7 @@ class Embeddings:
         self.scale, self._known = scale.view(self.shape[:-2]), {}
 
     def each(self, name: str) -> Tensor:
-        """A property of each :class:`Matrix`, ``[..., *shape of one]``."""
+        """A property of each :class:`Matrix`, worked out once: ``[..., *shape of one]``."""
         if name not in self._known:
             values = torch.stack([getattr(one, name) for one in self.matrices])
             self._known[name] = values.view(self.shape[:-2] + values.shape[1:])
