@@ -2,6 +2,7 @@
 
     make bench                                     (over an hour on two cores, which it keeps busy)
     python benchmarks/bench.py --only growth       (measure this again; the other tables stay)
+    python benchmarks/bench.py --only growth --code before       (rows of other code, beside those of "now")
 
 Timings go to results/bench, and from there into docs/benchmark.md.
 """
@@ -13,9 +14,10 @@ import comparison
 import growth
 import pandas as pd
 import study
-from processes import machine, timed
+from processes import CORES, timed
 
 import deadgcn as dg
+from deadgcn.paper.outputs import machine
 
 sys.path.append(str(dg.PROJECT / "docs"))
 import tables
@@ -23,25 +25,27 @@ import tables
 SECTIONS = {"comparison": comparison.measure, "overhead": study.overhead}
 SECTIONS |= {"growth": growth.measure, "study": study.measure}
 RESULTS = dg.PROJECT / "results" / "bench"
-KEEPS = {"machine": "section", "timeline": "what"}  # rows of other sections and other ways to run stay
+KEEPS = {"machine": "section", "growth": "code", "timeline": "code"}  # rows with other names there stay
 
 
 def main(argv: list[str] | None = None) -> None:
     """Measure the sections asked for, write their CSV files, then what the document shows of all sections."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", choices=SECTIONS, help="measure one section")
+    parser.add_argument("--code", default="now", help="name this code in the growth and the timeline")
     args = parser.parse_args(argv)
     for name in [args.only] if args.only else SECTIONS:
-        run_section(name)
+        run_section(name, args.code)
     tables.write(RESULTS, dg.PROJECT / "docs" / "benchmark.md")
 
 
-def run_section(name: str) -> None:
+def run_section(name: str, code: str = "now") -> None:
     """Measure one section and write its tables, and on which machine it was."""
     seconds, measured = timed(SECTIONS[name])
-    measured["machine"] = pd.DataFrame([{"section": name, **machine()}])
+    measured["machine"] = pd.DataFrame([{"section": name, "cores": CORES, **machine()}])
     for stem, frame in measured.items():
         path, key = RESULTS / f"{stem}.csv", KEEPS.get(stem)
+        frame = frame.assign(code=code) if key == "code" else frame
         if key and path.exists():
             known = pd.read_csv(path)
             frame = pd.concat([known[~known[key].isin(frame[key])], frame])

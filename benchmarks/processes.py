@@ -1,9 +1,11 @@
-"""What the sections of the benchmark share: processes, the graph, timing, the description of the machine."""
+"""What the sections of the benchmark share: processes, the graph, the network, timing, profiles."""
 
 import contextlib
+import cProfile
 import functools
 import multiprocessing
 import os
+import pstats
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -18,7 +20,6 @@ from torch_geometric.data import Data
 import deadgcn as dg
 from deadgcn.gcn.build import prepared
 from deadgcn.gcn.training import use_one_thread
-from deadgcn.paper import outputs
 
 CORES = joblib.cpu_count()
 ARMS = {"ReLU": {}, "ReLU + pruning": {"strip": True}}  # LeakyReLU does the work of ReLU
@@ -52,6 +53,14 @@ def timed(function: Callable, *arguments: Any) -> tuple[float, Any]:
     return time.perf_counter() - start, result
 
 
+def profiled(function: Callable, *arguments: Any) -> dict[str, float]:
+    """Return the seconds that a call spends in each function, with those that it calls, by their names."""
+    with cProfile.Profile() as profiler:
+        function(*arguments)
+    found = pstats.Stats(profiler).get_stats_profile().func_profiles
+    return {name: each.cumtime for name, each in found.items()}
+
+
 @contextlib.contextmanager
 def workers() -> Iterator[list[ProcessPoolExecutor]]:
     """New processes of one thread, one per core, that start when used; what they compile stays there."""
@@ -64,11 +73,3 @@ def workers() -> Iterator[list[ProcessPoolExecutor]]:
 def _one_thread() -> None:
     os.environ["NPROC"] = "1"  # XLA's threads; it is read when JAX is first used
     use_one_thread()
-
-
-def machine() -> dict[str, Any]:
-    """What the timings hold for: processor, cores and versions."""
-    known = outputs.machine()
-    cpu = known["processor"].partition(",")[0] or known["system"]
-    versions = {name.replace("-", "_"): known[name] for name in ("python", "torch", "torch-geometric")}
-    return {"cpu": cpu, "cores": CORES, **versions}

@@ -5,6 +5,7 @@ results nor its finished runs are touched.
 """
 
 import contextlib
+import os
 import re
 import shutil
 import subprocess
@@ -20,11 +21,9 @@ from processes import CORES, timed, workers
 
 import deadgcn as dg
 from deadgcn.experiments.grid import SEEDS_PER_CHUNK
-from deadgcn.paper.execute import AT_ONCE
 
 # Ten seconds and a minute on two cores. Each has whole chunks: the last axis is the seeds.
 GRIDS = {"small": {"num_layers": 10, "seed": range(10)}, "large": {"num_layers": [10, 20], "seed": range(20)}}
-PARTS = ("params", "notebooks", "deadgcn", "data", "results/published", "results/profiles", "results/bench")
 KINDS = {"training": "popen_loky", "notebooks": "ipykernel", "rest": ""}  # a word of their commands
 
 
@@ -33,6 +32,7 @@ def overhead(grids: dict[str, dict] = GRIDS, repetitions: int = 3) -> dict[str, 
 
     `seconds` is that of `dg.run_grid` in a fresh process: workers' start, data, measures, tables included.
     `engine_seconds` is what warm workers spend in `dg.train` with the same chunks, divided by the cores.
+    `chunk_alone` and `chunk_together` are the first chunk's, while other cores idle and while they train.
     """
     rows, size = [], SEEDS_PER_CHUNK["cpu"]
     for name, axes in grids.items():
@@ -44,11 +44,13 @@ def overhead(grids: dict[str, dict] = GRIDS, repetitions: int = 3) -> dict[str, 
             for repetition in range(repetitions):
                 with workers() as (fresh, *_):
                     seconds = fresh.submit(_run_grid, configs).result()
+                alone = pool[0].submit(*work[0]).result()[0]
                 futures = [pool[number % CORES].submit(*each) for number, each in enumerate(work)]
-                engine_seconds = sum(future.result()[0] for future in futures) / CORES
-                rows.append([name, repetition, seconds, engine_seconds])
-                print(f"{name} grid: {seconds:.1f} s, in the engine {engine_seconds:.1f} s", flush=True)
-    return {"overhead": pd.DataFrame(rows, columns=["grid", "repetition", "seconds", "engine_seconds"])}
+                times = [future.result()[0] for future in futures]
+                rows.append([name, repetition, seconds, sum(times) / CORES, alone, times[0]])
+                print(f"{name} grid: {seconds:.1f} s, in the engine {sum(times) / CORES:.1f} s", flush=True)
+    columns = ["grid", "repetition", "seconds", "engine_seconds", "chunk_alone", "chunk_together"]
+    return {"overhead": pd.DataFrame(rows, columns=columns)}
 
 
 def _run_grid(configs: list[dg.Config]) -> float:
@@ -60,15 +62,14 @@ def _run_grid(configs: list[dg.Config]) -> float:
 def measure(project: Path = dg.PROJECT) -> dict[str, pd.DataFrame]:
     """Return `study`, a row per time, `minutes`, a row per notebook and time, and `timeline`.
 
-    `timeline` has a row per 5 seconds of the first run; `what` is "before" where notebooks run one after
-    another (AT_ONCE is 1), else "after". Raises RuntimeError if the command fails.
+    `timeline` has a row per 5 seconds of the first run. Raises RuntimeError if the command fails.
     """
     rows, minutes, timelines = [], [], []
     with tempfile.TemporaryDirectory(prefix="study-") as folder:
         copy = Path(folder, "project")
-        python = _copy(project, copy)
+        shutil.copytree(project, copy, ignore=shutil.ignore_patterns(".*", "__pycache__", "build"))
         for what in ("cold", "cached"):
-            seconds, (printed, samples) = timed(_execute, python, copy)
+            seconds, (printed, samples) = timed(_execute, copy)
             finished = len(list((copy / ".cache").rglob("*.run")))
             trained = finished - sum(row["runs_trained"] for row in rows)
             rows.append({"what": what, "seconds": seconds, "runs_trained": trained})
@@ -79,25 +80,14 @@ def measure(project: Path = dg.PROJECT) -> dict[str, pd.DataFrame]:
     return {"study": pd.DataFrame(rows), "minutes": pd.DataFrame(minutes), "timeline": timelines[0]}
 
 
-def _copy(project: Path, copy: Path) -> Path:
-    """Copy the project; return a Python that finds the copy's package first, and the libraries after it."""
-    for part in (each for each in PARTS if (project / each).exists()):
-        shutil.copytree(project / part, copy / part, ignore=shutil.ignore_patterns("__pycache__"))
-    for path in project.glob("*.toml"):
-        shutil.copy(path, copy)
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(copy / ".venv")], check=True)
-    (site,) = (copy / ".venv").glob("lib/python*/site-packages")
-    (site / "copy.pth").write_text(f"{copy}\n{Path(pd.__file__).parents[1]}\n", encoding="utf-8")
-    return copy / ".venv" / "bin" / "python"
-
-
-def _execute(python: Path, copy: Path) -> tuple[str, list[list[float]]]:
+def _execute(copy: Path) -> tuple[str, list[list[float]]]:
     """Run all notebooks; return what was printed, and samples for :func:`_cores_busy`."""
     notebooks = sorted((copy / "notebooks").glob("[0-9]*.ipynb"))
-    command = [python, "-I", "-m", "deadgcn.paper.execute", *notebooks, "--output-dir", "."]
-    out = copy.with_name("out")
-    with out.open("w") as file, subprocess.Popen(command, cwd=copy, stdout=file, stderr=file) as process:
-        samples = _sample(process)
+    command = [sys.executable, "-m", "deadgcn.paper.execute", *notebooks, "--output-dir", "."]
+    out, env = copy.with_name("out"), os.environ | {"PYTHONPATH": str(copy)}  # the copy's package goes first
+    with out.open("w") as file:
+        process = subprocess.Popen(command, cwd=copy, stdout=file, stderr=file, env=env)
+        samples = _sample(process)  # until it ends
     if process.returncode:
         raise RuntimeError(f"the study's exit status is {process.returncode}: {out.read_text()[-2000:]}")
     return out.read_text(), samples
@@ -124,4 +114,4 @@ def _cores_busy(samples: list[list[float]]) -> pd.DataFrame:
     sums = sums.groupby(sums["second"] // 5).last()
     more = sums.diff().fillna(sums)  # the first row's sums began at 0
     busy = more[list(KINDS)].div(more["second"], axis=0)
-    return sums[["second"]].join(busy).assign(what="before" if AT_ONCE == 1 else "after")
+    return sums[["second"]].join(busy)

@@ -10,22 +10,17 @@ from readme import fill, table
 import deadgcn as dg
 from deadgcn.plots.style import to_png
 
-RUNS = {"before": "one notebook after another", "after": "two notebooks side by side"}
+RUNS = {"before": "before: one notebook after another", "now": "now: two notebooks side by side"}
 
 
 def write(results: Path, document: Path) -> None:
     """Write what the document shows of the sections that have been measured, and timeline.png beside it."""
-    rows = {name: pd.read_csv(results / f"{name}.csv") for name in measured(results)}
-    blocks = {name: SHOWN[name](rows[name]) for name in rows}
+    rows = {path.stem: pd.read_csv(path) for path in results.glob("*.csv")}
+    blocks = {block: show(rows[name]) for block, (name, show) in SHOWN.items() if name in rows}
     document.write_text(fill(document.read_text(encoding="utf-8"), blocks), encoding="utf-8")
     if "timeline" in rows:
         cores = rows["machine"].set_index("section")["cores"]["study"]
         document.with_name("timeline.png").write_bytes(draw_timeline(rows["timeline"], cores))
-
-
-def measured(results: Path) -> list[str]:
-    """The sections that have a CSV file."""
-    return [name for name in SHOWN if (results / f"{name}.csv").exists()]
 
 
 def comparison(rows: pd.DataFrame) -> str:
@@ -39,8 +34,9 @@ def comparison(rows: pd.DataFrame) -> str:
     groups = rows.groupby(["method", "contender", "num_layers"], sort=False)
     cells = groups.apply(_cell, include_groups=False).unstack()
     cells.columns = [f"{depth} layers" for depth in cells]
-    seconds = rows.groupby(["method", "contender"])["compile_seconds"].max().reindex(cells.index)
-    cells["compilation"] = seconds.map("at most {:.0f} s".format).where(seconds.notna(), "–")
+    compiled = rows[rows["contender"].str.contains("compiled|JAX")].groupby(["method", "contender"])
+    seconds = compiled["compile_seconds"].max().map("at most {:.0f} s".format)
+    cells["compilation"] = seconds.reindex(cells.index, fill_value="–")
     return table(["arm", "contender", *cells], cells.fillna("–").to_records())
 
 
@@ -57,23 +53,56 @@ def _spread(ratio: pd.Series) -> str:
 
 
 def overhead(rows: pd.DataFrame) -> str:
-    """A row per grid: seconds from call to tables and in the engine, and their ratio in one repetition."""
-    groups = rows.eval("ratio = seconds / engine_seconds").groupby("grid", sort=False)
-    lines = [
-        [grid, f"{part.seconds.median():.1f}", f"{part.engine_seconds.median():.1f}", _spread(part["ratio"])]
-        for grid, part in groups
-    ]
-    return table(["grid", "seconds", "of these in the engine", "ratio"], lines)
+    """A row per grid: seconds from call to tables and in the engine, their ratio, and that of a chunk's."""
+    rows = rows.eval("ratio = seconds / engine_seconds").eval("slower = chunk_together / chunk_alone")
+    lines = []
+    for grid, part in rows.groupby("grid", sort=False):
+        seconds = (f"{part[name].median():.1f}" for name in ("seconds", "engine_seconds"))
+        lines.append([grid, *seconds, _spread(part["ratio"]), _spread(part["slower"])])
+    return table(["grid", "seconds", "of these in the engine", "ratio", "a chunk beside others"], lines)
 
 
 def growth(rows: pd.DataFrame) -> str:
-    """A row per axis: exponents of time and memory, by least squares on logarithms."""
+    """A row per code and axis: exponents of time and memory, by least squares on logarithms."""
     lines = []
-    for axis, part in rows.groupby("axis", sort=False):
+    for (axis, code), part in rows.groupby(["axis", "code"]):
         medians = part.groupby("value")[["seconds_per_epoch", "peak_mib"]].median()
         exponents = [np.polyfit(np.log(medians.index), np.log(medians[name]), 1)[0] for name in medians]
-        lines.append([axis, medians.index[0], medians.index[-1], *(f"{value:.2f}" for value in exponents)])
-    return table(["size", "from", "to", "time", "memory"], lines)
+        ends = medians.index[0], medians.index[-1]
+        lines.append([axis, *ends, code, *(f"{value:.2f}" for value in exponents)])
+    return table(["size", "from", "to", "code", "time", "memory"], lines)
+
+
+def profile(rows: pd.DataFrame) -> str:
+    """A row per depth and code: milliseconds per layer and run of an epoch and its products, and measuring.
+
+    The share of measuring is that in a training of 100 epochs.
+    """
+    rows = rows.query("axis == 'num_layers'")
+    per = rows["value"] * 5 / 1000  # layers and runs side by side; milliseconds
+    parts = {"epoch": rows["seconds_per_epoch"] / per}
+    parts |= {f"{name} products": rows[name] / per for name in ("dense", "sparse")}
+    parts |= {"measuring": rows["measuring"] / per}
+    parts |= {"share": rows["measuring"] / (rows["measuring"] + 100 * rows["seconds_per_epoch"])}
+    medians = rows[["value", "code"]].assign(**parts).groupby(["value", "code"]).median().reset_index()
+    formats = ["{}", "{}", "{:.3f}", "{:.3f}", "{:.3f}", "{:.2f}", "{:.1%}"]
+    lines = [
+        [form.format(value) for form, value in zip(formats, line, strict=True)]
+        for line in medians.itertuples(index=False)
+    ]
+    return table(["layers", "code", *parts], lines)
+
+
+def nodes(rows: pd.DataFrame) -> str:
+    """A row per number of nodes and code: nanoseconds per node, layer and run of an epoch and its parts."""
+    rows = rows.query("axis == 'num_nodes'")
+    parts = {"epoch": "seconds_per_epoch", "dense products": "dense"}
+    parts |= {"sparse products": "sparse", "copying the activations": "copy"}
+    per = rows["value"] * 4 * 2 / 1e9  # layers, runs; nanoseconds
+    values = rows[list(parts.values())].div(per, axis=0).join(rows[["value", "code"]])
+    medians = values.groupby(["value", "code"]).median().reset_index()
+    lines = [[line[0], line[1], *(f"{value:.0f}" for value in line[2:])] for line in medians.to_numpy()]
+    return table(["nodes", "code", *parts], lines)
 
 
 def study(rows: pd.DataFrame) -> str:
@@ -85,26 +114,27 @@ def study(rows: pd.DataFrame) -> str:
 
 def machine(rows: pd.DataFrame) -> str:
     """A row per section of the benchmark."""
-    return table(list(rows), rows.itertuples(index=False))
+    names = ["section", "processor", "cores", "python", "torch", "torch-geometric"]
+    return table(names, rows[names].itertuples(index=False))
 
 
 def timeline(rows: pd.DataFrame) -> str:
     """The figure, with the time and the mean of the cores as a text for readers who do not see it."""
     texts = []
-    for what, run in rows.groupby("what", sort=False):
-        busy = run.drop(columns=["what", "second"]).sum(axis=1).mean()
-        texts.append(f"{RUNS[what]}, {busy:.1f} for {run['second'].max() / 60:.0f} minutes")
+    for code, run in rows.groupby("code"):
+        busy = run.drop(columns=["code", "second"]).sum(axis=1).mean()
+        texts.append(f"{RUNS[code]}, {busy:.1f} for {run['second'].max() / 60:.0f} minutes")
     return f"![Cores busy during the first run: {'; '.join(texts)}](timeline.png)"
 
 
 def draw_timeline(rows: pd.DataFrame, cores: int) -> bytes:
     """Draw how many cores each kind of process keeps busy, stacked, with a panel per run; return a PNG."""
     dg.set_style()
-    runs, kinds = rows.groupby("what", sort=False), rows.columns.drop(["what", "second"])
+    runs, kinds = rows.groupby("code"), rows.columns.drop(["code", "second"])
     fig, axes = plt.subplots(len(runs), sharex=True, figsize=(7, 1 + 1.5 * len(runs)), squeeze=False)
-    for ax, (what, run) in zip(axes.flat, runs, strict=True):
+    for ax, (code, run) in zip(axes.flat, runs, strict=True):
         ax.stackplot(run["second"] / 60, run[kinds].T, labels=kinds, colors=dg.OTHER_COLORS, linewidth=0)
-        ax.set(title=RUNS[what], xlabel="minutes", ylabel="cores busy", ylim=(0, cores))
+        ax.set(title=RUNS[code], xlabel="minutes", ylabel="cores busy", ylim=(0, cores))
         ax.legend()
     dg.share_legend(fig)
     png = to_png(fig, dpi=150)
@@ -112,4 +142,8 @@ def draw_timeline(rows: pd.DataFrame, cores: int) -> bytes:
     return png
 
 
-SHOWN = {each.__name__: each for each in (comparison, overhead, growth, study, timeline, machine)}
+# Each block of the document: the CSV file and the function.
+SHOWN = {
+    each.__name__: (each.__name__, each) for each in (comparison, overhead, growth, study, timeline, machine)
+}
+SHOWN |= {"profile": ("growth", profile), "nodes": ("growth", nodes)}

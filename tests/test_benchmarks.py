@@ -54,11 +54,11 @@ def test_every_contender_trains_the_same_networks():
 
 
 def test_ratios_are_taken_within_a_repetition():
-    times = [("this engine", 0, 1), ("this engine", 1, 2), ("careful loop", 0, 10), ("careful loop", 1, 40)]
+    times = [("this engine", 0, 1), ("this engine", 1, 2), ("JAX", 0, 10), ("JAX", 1, 40)]
     rows = pd.DataFrame(times, columns=["contender", "repetition", "ms"]).assign(method="ReLU", num_layers=5)
-    table = tables.comparison(rows.assign(compile_seconds=[np.nan, np.nan, 7.0, 8.0]))
+    table = tables.comparison(rows.assign(compile_seconds=[0.1, 0.2, 7.0, 8.0]))
     assert "| ReLU | this engine | 1.50 | – |" in table
-    assert "| ReLU | careful loop | 25.00 (15.00×; 10.00–20.00) | at most 8 s |" in table
+    assert "| ReLU | JAX | 25.00 (15.00×; 10.00–20.00) | at most 8 s |" in table
 
 
 def test_a_contender_that_is_faster_is_bold():
@@ -70,15 +70,28 @@ def test_a_contender_that_is_faster_is_bold():
 
 def test_exponents_of_growth():
     values = np.array([1, 4, 16])
-    rows = {"axis": "n", "value": values, "seconds_per_epoch": values**1.5, "peak_mib": 7.0}
-    assert "| n | 1 | 16 | 1.50 | 0.00 |" in tables.growth(pd.DataFrame(rows)).replace("-0.00", "0.00")
+    rows = {"axis": "n", "code": "now", "value": values, "seconds_per_epoch": values**1.5, "peak_mib": 7.0}
+    assert "| n | 1 | 16 | now | 1.50 | 0.00 |" in tables.growth(pd.DataFrame(rows)).replace("-0.00", "0.00")
+
+
+def test_the_profile_is_per_layer_and_run_and_the_share_that_of_100_epochs():
+    row = {"axis": "num_layers", "value": 10, "code": "now", "seconds_per_epoch": 0.02, "measuring": 0.5}
+    table = tables.profile(pd.DataFrame([row | {"dense": 0.01, "sparse": 0.005}]))
+    assert "| 10 | now | 0.400 | 0.200 | 0.100 | 10.00 | 20.0% |" in table  # 5 runs of 10 layers
+
+
+def test_what_an_epoch_of_a_node_takes():
+    row = {"axis": "num_nodes", "value": 1000, "code": "now", "seconds_per_epoch": 0.004, "copy": 0.0004}
+    table = tables.nodes(pd.DataFrame([row | {"dense": 0.001, "sparse": 0.002}]))
+    assert "| 1000 | now | 500 | 125 | 250 | 50 |" in table  # 4 layers of 2 runs
 
 
 @pytest.mark.faults  # not for its faults, but for its length
 def test_time_and_memory_of_one_size():
     others = {"num_runs": 1, "num_layers": 2, "hidden_channels": 4}
     (row,) = growth.measure({"num_nodes": ((300,), others)}, times=1)["growth"].itertuples()
-    assert row.value == 300 and 0 < row.seconds_per_epoch < 1 and row.peak_mib > 0
+    assert row.value == 300 and row.peak_mib > 0 and 0 < row.measuring < 1
+    assert 0 < row.dense + row.sparse < row.seconds_per_epoch < 1
 
 
 GRID = """
@@ -114,8 +127,8 @@ def test_kinds_of_processes_are_sampled_until_they_end():
 
 
 def test_the_figure_has_a_panel_per_run_and_says_what_it_shows():
-    one, two = (tables.draw_timeline(TIMELINE.assign(what=what), 2) for what in ("before", "after"))
-    both = pd.concat([TIMELINE.assign(what="before"), TIMELINE.assign(what="after")])
+    one, two = (tables.draw_timeline(TIMELINE.assign(code=code), 2) for code in ("before", "now"))
+    both = pd.concat([TIMELINE.assign(code="before"), TIMELINE.assign(code="now")])
     figure = tables.draw_timeline(both, 2)
     assert one != two and max(map(len, (one, two, figure))) < 100_000
     assert "one notebook after another, 1.7 for 0 minutes" in tables.timeline(both)
@@ -123,7 +136,8 @@ def test_the_figure_has_a_panel_per_run_and_says_what_it_shows():
 
 def test_overhead_is_a_ratio_within_a_repetition():
     rows = pd.DataFrame({"grid": "large", "seconds": [3, 4.0], "engine_seconds": [2, 4.0]})
-    assert "| large | 3.5 | 3.0 | 1.25×; 1.00–1.50 |" in tables.overhead(rows)
+    table = tables.overhead(rows.assign(chunk_alone=1.0, chunk_together=[1.5, 2.5]))
+    assert "| large | 3.5 | 3.0 | 1.25×; 1.00–1.50 | 2.00×; 1.50–2.50 |" in table
 
 
 @pytest.mark.faults  # not for its faults, but for its length
@@ -133,21 +147,45 @@ def test_a_grid_takes_longer_than_the_engine():
     start, grids = time.monotonic(), {"tiny": axes}
     (row,) = study.overhead(grids, repetitions=1)["overhead"].itertuples()
     assert row.grid == "tiny" and 0 < row.engine_seconds < row.seconds
+    assert 0 < row.chunk_alone < row.seconds and 0 < row.chunk_together < row.seconds
     assert time.monotonic() - start < 200  # it does not wait for idle workers to end
 
 
 def test_a_section_measured_again_keeps_what_others_measured(tmp_path, monkeypatch):
     monkeypatch.setattr(bench, "RESULTS", tmp_path)
-    for section, what in (("study", "before"), ("growth", "after"), ("study", "after")):
-        measure = {section: lambda what=what: {"timeline": TIMELINE.assign(what=what)}}
-        monkeypatch.setattr(bench, "SECTIONS", measure)
-        bench.run_section(section)
-    assert pd.read_csv(tmp_path / "timeline.csv")["what"].tolist() == ["before"] * 2 + ["after"] * 2
+    for section, code in (("study", "before"), ("growth", "now"), ("study", "now")):
+        monkeypatch.setattr(bench, "SECTIONS", {section: lambda: {"timeline": TIMELINE}})
+        bench.run_section(section, code)
+    assert pd.read_csv(tmp_path / "timeline.csv")["code"].tolist() == ["before"] * 2 + ["now"] * 2
     assert pd.read_csv(tmp_path / "machine.csv")["section"].tolist() == ["growth", "study"]
 
 
-@pytest.mark.parametrize("section", tables.measured(bench.RESULTS))
-def test_the_document_has_the_tables_of_the_timings(section):
+BLOCKS = [block for block, (name, _) in tables.SHOWN.items() if (bench.RESULTS / f"{name}.csv").exists()]
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_the_document_has_the_tables_of_the_timings(block):
     text = (ROOT / "docs" / "benchmark.md").read_text(encoding="utf-8")
-    timings = pd.read_csv(bench.RESULTS / f"{section}.csv")
-    assert f"<!-- {section} -->\n{tables.SHOWN[section](timings)}\n<!-- /{section} -->" in text
+    name, show = tables.SHOWN[block]
+    timings = pd.read_csv(bench.RESULTS / f"{name}.csv")
+    assert f"<!-- {block} -->\n{show(timings)}\n<!-- /{block} -->" in text
+
+
+def test_what_the_document_says_of_the_peers():
+    rows = pd.read_csv(bench.RESULTS / "comparison.csv").set_index(["method", "num_layers", "repetition"])
+    rows["ratio"] = rows["ms"] / rows.query("contender == 'this engine'")["ms"].reindex(rows.index)
+    ratios = rows.groupby(["contender", "method", "num_layers"])["ratio"].median().unstack(0)
+    assert ratios["JAX with BCSR, processes"].between(0.85, 1.25).all()
+    others = ratios.drop(columns=["JAX with BCSR, processes", "this engine"])
+    assert len(others.columns) == 9 and (others > 1.15).all(axis=None)
+
+
+def test_what_the_document_says_of_products_and_of_many_nodes():
+    rows = pd.read_csv(bench.RESULTS / "growth.csv").query("code == 'now'")
+    of_depth = rows[rows["axis"] == "num_layers"].groupby("value").median(numeric_only=True)
+    assert of_depth.eval("(dense + sparse) / seconds_per_epoch > 0.6").all()
+    nodes = rows[rows["axis"] == "num_nodes"].groupby("value").median(numeric_only=True)
+    per_node = nodes[["seconds_per_epoch", "sparse", "copy"]].div(nodes.index, axis=0)
+    few, more, many = per_node.to_dict("records")
+    assert more["seconds_per_epoch"] < 1.15 * few["seconds_per_epoch"]
+    assert many["sparse"] > 2.5 * more["sparse"] and many["copy"] < 1.3 * more["copy"]
