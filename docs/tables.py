@@ -28,9 +28,7 @@ def comparison(rows: pd.DataFrame) -> str:
 
     Where a contender is faster than the engine, it is bold.
     """
-    same = ["method", "num_layers", "repetition"]
-    engine = rows[rows["contender"] == "this engine"].set_index(same)["ms"].rename("of_engine")
-    rows = rows.join(engine, on=same).eval("ratio = ms / of_engine")
+    rows = with_ratios(rows)
     groups = rows.groupby(["method", "contender", "num_layers"], sort=False)
     cells = groups.apply(_cell, include_groups=False).unstack()
     cells.columns = [f"{depth} layers" for depth in cells]
@@ -38,6 +36,13 @@ def comparison(rows: pd.DataFrame) -> str:
     seconds = compiled["compile_seconds"].max().map("at most {:.0f} s".format)
     cells["compilation"] = seconds.reindex(cells.index, fill_value="–")
     return table(["arm", "contender", *cells], cells.fillna("–").to_records())
+
+
+def with_ratios(rows: pd.DataFrame) -> pd.DataFrame:
+    """The timings with a column `ratio`: to the engine's in the same repetition."""
+    same = ["method", "num_layers", "repetition"]
+    engine = rows[rows["contender"] == "this engine"].set_index(same)["ms"].rename("of_engine")
+    return rows.join(engine, on=same).eval("ratio = ms / of_engine")
 
 
 def _cell(rows: pd.DataFrame) -> str:
@@ -85,10 +90,9 @@ def profile(rows: pd.DataFrame) -> str:
     parts |= {"measuring": rows["measuring"] / per}
     parts |= {"share": rows["measuring"] / (rows["measuring"] + 100 * rows["seconds_per_epoch"])}
     medians = rows[["value", "code"]].assign(**parts).groupby(["value", "code"]).median().reset_index()
-    formats = ["{}", "{}", "{:.3f}", "{:.3f}", "{:.3f}", "{:.2f}", "{:.1%}"]
     lines = [
-        [form.format(value) for form, value in zip(formats, line, strict=True)]
-        for line in medians.itertuples(index=False)
+        [depth, code, *(f"{ms:.3f}" for ms in times), f"{measuring:.2f}", f"{share:.1%}"]
+        for depth, code, *times, measuring, share in medians.itertuples(index=False)
     ]
     return table(["layers", "code", *parts], lines)
 
@@ -101,7 +105,10 @@ def nodes(rows: pd.DataFrame) -> str:
     per = rows["value"] * 4 * 2 / 1e9  # layers, runs; nanoseconds
     values = rows[list(parts.values())].div(per, axis=0).join(rows[["value", "code"]])
     medians = values.groupby(["value", "code"]).median().reset_index()
-    lines = [[line[0], line[1], *(f"{value:.0f}" for value in line[2:])] for line in medians.to_numpy()]
+    lines = [
+        [count, code, *(f"{ns:.0f}" for ns in times)]
+        for count, code, *times in medians.itertuples(index=False)
+    ]
     return table(["nodes", "code", *parts], lines)
 
 

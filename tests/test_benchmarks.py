@@ -172,8 +172,7 @@ def test_the_document_has_the_tables_of_the_timings(block):
 
 
 def test_what_the_document_says_of_the_peers():
-    rows = pd.read_csv(bench.RESULTS / "comparison.csv").set_index(["method", "num_layers", "repetition"])
-    rows["ratio"] = rows["ms"] / rows.query("contender == 'this engine'")["ms"].reindex(rows.index)
+    rows = tables.with_ratios(pd.read_csv(bench.RESULTS / "comparison.csv"))
     ratios = rows.groupby(["contender", "method", "num_layers"])["ratio"].median().unstack(0)
     assert ratios["JAX with BCSR, processes"].between(0.85, 1.25).all()
     others = ratios.drop(columns=["JAX with BCSR, processes", "this engine"])
