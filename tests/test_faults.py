@@ -17,6 +17,9 @@ from deadgcn.paper import execute
 pytestmark = pytest.mark.faults
 STUDY = "03_depth"  # trains a grid and draws it
 TABLE = "depth_runs.csv"  # which it writes
+# The module and the line after which a run is stored, and a figure.
+TRAINING = "experiments/parallel.py", "store(self.folder, key, result)"
+DRAWING = "plots/style.py", '(folder / f"{name}.png").write_bytes(to_png(fig, dpi=150))'
 
 
 @pytest.fixture(scope="session")
@@ -43,6 +46,22 @@ def trained(copy, undisturbed):
     return copy
 
 
+def _edit(copy, module, pattern, replacement):
+    path = copy.root / "deadgcn" / module
+    source, count = re.subn(pattern, replacement, path.read_text(), flags=re.M)
+    assert count == 1
+    path.write_text(source)
+
+
+def _hold(copy, module, line):
+    """Return a file; while it exists, the copy waits after that line, so that no kill comes too late."""
+    held = copy.root / "held"
+    held.touch()
+    wait = f"while __import__('os').path.exists({str(held)!r}): __import__('time').sleep(0.01)"
+    _edit(copy, module, rf"^( *)({re.escape(line)})$", rf"\1\2\n\1{wait}")
+    return held
+
+
 def _kill(numbers):
     for number in numbers:
         with contextlib.suppress(ProcessLookupError):
@@ -51,10 +70,8 @@ def _kill(numbers):
 
 def test_killed_while_training_it_goes_on_and_ends_with_the_same_bytes(copy, undisturbed):
     """In worker processes, which must not outlive their kernel; their number changes no number."""
-    module = copy.root / "deadgcn" / "experiments" / "parallel.py"
-    source, count = re.subn(r"(?m)^(WORTH_A_PROCESS =) \w+", r"\1 1", module.read_text())
-    assert count == 1
-    module.write_text(source)
+    _edit(copy, "experiments/parallel.py", r"^(WORTH_A_PROCESS =) \w+", r"\1 1")
+    held = _hold(copy, *TRAINING)
     setting = SET.replace("n_jobs: 1", "n_jobs: 2")
     process = copy.start(STUDY, setting=setting)
     copy.wait_until(copy.runs, process)
@@ -62,7 +79,8 @@ def test_killed_while_training_it_goes_on_and_ends_with_the_same_bytes(copy, und
     process.communicate(timeout=300)
     copy.wait_for_the_end()
     kept = copy.runs()
-    assert kept and copy.outputs() == {}
+    assert 0 < len(kept) < len(undisturbed.runs()) and copy.outputs() == {}
+    held.unlink()
     status, text = copy.make(STUDY, setting=setting)
     assert status == 0, text
     now = copy.runs()
@@ -74,12 +92,14 @@ def test_killed_while_training_it_goes_on_and_ends_with_the_same_bytes(copy, und
 
 
 def test_killed_while_drawing_it_leaves_nothing_and_starts_again(trained, undisturbed):
+    held = _hold(trained, *DRAWING)
     process = trained.start(STUDY)
     trained.wait_until(lambda: [png for stage in trained.stages() for png in stage.rglob("*.png")], process)
     _kill(trained.processes())
     process.communicate(timeout=300)
     trained.wait_for_the_end()
     assert trained.outputs() == {}
+    held.unlink()
     status, text = trained.make(STUDY)
     assert status == 0, text
     assert trained.outputs() == undisturbed.outputs() and not trained.stages()
@@ -87,6 +107,7 @@ def test_killed_while_drawing_it_leaves_nothing_and_starts_again(trained, undist
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interruption_leaves_no_process_and_no_output(copy, number):
+    _hold(copy, *TRAINING)
     process = copy.start(STUDY)
     copy.wait_until(lambda: any("ipykernel" in line for line in copy.processes().values()), process)
     (own,) = [n for n, line in copy.processes().items() if "deadgcn.paper.execute" in line]
