@@ -72,7 +72,7 @@ class Tables:
         )
 
     def save(self, folder: str | Path, prefix: str) -> None:
-        """Write ``<prefix>_runs.csv``, ``<prefix>_epochs.csv.gz`` and ``<prefix>_layers.csv.gz``."""
+        """Write ``<prefix>_runs.csv`` and, to seven digits, ``…_epochs.csv.gz`` and ``…_layers.csv.gz``."""
         write(Path(folder, f"{prefix}_runs.csv"), self.runs.to_csv(index=False).encode())
         for name in ("epochs", "layers"):
             text = getattr(self, name).to_csv(index=False, float_format="%.7g")

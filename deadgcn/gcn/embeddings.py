@@ -139,12 +139,11 @@ class Embeddings:
         largest = reach.amax(-1).double()
         power = largest / largest.frexp().mantissa  # of two; NaN where x is not finite
         scale = torch.where((largest == 0) | ((largest > 1e-100) & (largest < 1e100)), 1.0, power)
+        self.scale, self.matrices, self._known = scale.view(self.shape[:-2]), [], {}
         # Without channels of zeros (dead neurons), which change no measure; all NaN where x is not finite.
-        used = [channels.nonzero()[:, 0] for channels in (reach != 0) | (largest == 0)[:, None]]
-        chosen = [one.index_select(1, own).double() for one, own in zip(x, used, strict=True)]
-        scaled = [one if by == 1 else one / by for one, by in zip(chosen, scale.tolist(), strict=True)]
-        self.matrices = [Matrix(one, self.graph, x.shape[-1]) for one in scaled]
-        self.scale, self._known = scale.view(self.shape[:-2]), {}
+        for one, own, by in zip(x, (reach != 0) | (largest == 0)[:, None], scale.tolist(), strict=True):
+            chosen = (one if own.all() else one.index_select(1, own.nonzero()[:, 0])).double()
+            self.matrices.append(Matrix(chosen if by == 1 else chosen / by, self.graph, x.shape[-1]))
 
     def each(self, name: str) -> Tensor:
         """A property of each :class:`Matrix`, worked out once: ``[..., *shape of one]``."""

@@ -106,10 +106,8 @@ class Intervention:
 
 def draw_neurons(model: GCN, dose: float) -> list[Tensor]:
     """True for a share ``dose`` of each layer's neurons, L masks ``[R, d]``, from each run's generator."""
-    drawn = []
-    for generator in model.generators:
-        widths = [weight.shape[1] for weight in model.weights]
-        drawn.append([torch.randperm(d, generator=generator) < round(dose * d) for d in widths])
+    widths = [weight.shape[1] for weight in model.weights]
+    drawn = [[torch.randperm(d, generator=g) < round(dose * d) for d in widths] for g in model.generators]
     return [torch.stack(masks).to(model.head_weight.device) for masks in zip(*drawn, strict=True)]
 
 

@@ -65,9 +65,7 @@ class GCN(nn.Module):
         self.generators = [torch.Generator().manual_seed(seed) for seed in self.seeds]
         widths = [in_channels] + [hidden_channels] * num_layers
         pairs = list(zip(widths[1:], widths, strict=False))  # (d_out, d_in) of each convolution
-        drawn = [
-            [initial(init, *pair, layer, g) for g in self.generators] for layer, pair in enumerate(pairs)
-        ]
+        drawn = [[initial(init, *pair, i, g) for g in self.generators] for i, pair in enumerate(pairs)]
         self.weights = nn.ParameterList(map(torch.stack, drawn))  # L times [R, d_out, d_in]
         self.biases = nn.ParameterList([torch.zeros(len(seeds), d) for d, _ in pairs] if bias else [])
         heads = [initial_head(init, out_channels, widths[-1], num_layers, g) for g in self.generators]

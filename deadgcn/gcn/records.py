@@ -34,10 +34,10 @@ def losses_and_gradient(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     return losses, (log_p.exp() - target) / len(y)
 
 
-def evaluate(passes: Passes, graph: Data, logits: Tensor | None = None) -> Evaluation:
-    """Logits ``[R, N, C]`` (the last pass's, if given), training losses ``[R]`` and their gradients."""
-    logits, nodes = passes.forward() if logits is None else logits, mask_to_index(graph.train_mask)
-    losses, of_logits = losses_and_gradient(logits[:, nodes], graph.y[nodes])
+def evaluate(passes: Passes, y: Tensor, nodes: Tensor, logits: Tensor | None = None) -> Evaluation:
+    """Logits ``[R, N, C]`` (the last pass's, if given), losses ``[R]`` of the nodes, and their gradients."""
+    logits = passes.forward() if logits is None else logits
+    losses, of_logits = losses_and_gradient(logits[:, nodes], y[nodes])
     return logits, losses, passes.backward(of_logits, nodes)
 
 
@@ -72,12 +72,12 @@ def measure(
     where no gradient arrives, or where float32 underflows. All are NaN where activations are not finite.
     """
     passes.model.eval()
-    logits, losses, gradients = evaluate(passes, graph, logits)
-    test_nodes, val_nodes = mask_to_index(graph.test_mask), mask_to_index(graph.val_mask)
+    nodes = {part: mask_to_index(graph[f"{part}_mask"]) for part in ("train", "val", "test")}
+    logits, losses, gradients = evaluate(passes, graph.y, nodes["train"], logits)
     return (logits, losses, gradients), {
-        "test_acc": accuracy(logits, graph.y, test_nodes),
-        "val_acc": accuracy(logits, graph.y, val_nodes),
-        "balanced_acc": balanced_accuracy(logits, graph.y, test_nodes),
+        "test_acc": accuracy(logits, graph.y, nodes["test"]),
+        "val_acc": accuracy(logits, graph.y, nodes["val"]),
+        "balanced_acc": balanced_accuracy(logits, graph.y, nodes["test"]),
         "layers": _measure_layers(passes, gradients[2:], structure, dead_threshold),  # not the head's
     }
 

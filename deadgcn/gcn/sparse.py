@@ -24,11 +24,9 @@ class SparseFeatures(NamedTuple):
 
     def transposed_product(self, h: Tensor) -> Tensor:
         """Return the transposes times ``h [R, N, d]``: ``[R, F, d]``."""
-        total, start = None, 0
-        for block in self.transposed:
-            stop = start + block[0].shape[1]
-            total = sparse_product(block, h[:, start:stop], total, add=start > 0)
-            start = stop
+        total, size = None, self.transposed[0][0].shape[1]
+        for block, part in zip(self.transposed, h.split(size, 1), strict=True):
+            total = sparse_product(block, part, total, add=total is not None)
         return total
 
 

@@ -67,8 +67,7 @@ def train(configs: Sequence[Config], graph: Data | None = None, device: str = "a
     _, stages["last"] = measured(logits)
     values.copy_(best)
     _, stages["best"] = measured()
-    runs = range(len(values))[-len(configs) :]
-    return [result(run, model, history, stages, *epochs) for run in runs]
+    return [result(run, model, history, stages, *epochs) for run in range(len(values))[-len(configs) :]]
 
 
 def use_one_thread() -> None:
@@ -115,7 +114,7 @@ def _loop(
     Returns histories ``[epochs, R]``, the logits of the last weights if they are known, the best parameters
     ``[R, P]``, their epochs ``[R]``, and the epochs ``[R]`` in which runs diverged; -1 means never.
     """
-    val_nodes = mask_to_index(graph.val_mask)
+    train_nodes, val_nodes = mask_to_index(graph.train_mask), mask_to_index(graph.val_mask)
     decay = config.weight_decay if config.weight_decay_on == "all" else 0.0
     kind = torch.optim.AdamW if config.decoupled else torch.optim.Adam
     optimizer = kind([values], lr=config.lr, weight_decay=decay, fused=True)
@@ -128,7 +127,7 @@ def _loop(
     for epoch in range(config.epochs):
         if epoch > 0 or drops:
             passes.model.train()
-            _, losses, gradients = evaluate(passes, graph, None if drops else logits)
+            _, losses, gradients = evaluate(passes, graph.y, train_nodes, None if drops else logits)
         _set_gradients_(passes.model, gradients, config)
         optimizer.step()
         intervention.after_step_()
