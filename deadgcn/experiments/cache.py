@@ -4,6 +4,7 @@ A file holds a SHA-256 (of the key and what follows), a line of JSON (numbers, a
 order), and the arrays in the safetensors format. Reading it cannot run code.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -13,7 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
+from filelock import AcquireReturnProxy, FileLock, Timeout
+from joblib import cpu_count
 from safetensors import numpy as safetensors
 
 
@@ -48,6 +50,13 @@ def claim(folder: Path, key: str) -> FileLock:
     place = _path(folder, key).parent.with_suffix(".lock")  # few files: some keys share one
     place.parent.mkdir(parents=True, exist_ok=True)
     return FileLock(place)
+
+
+def core(folder: Path) -> AcquireReturnProxy:
+    """One of as many locks as there are cores, held: more processes at once would be slower together."""
+    while True:
+        with contextlib.suppress(Timeout):
+            return FileLock(folder / f"core-{secrets.randbelow(cpu_count())}.lock").acquire(timeout=0.02)
 
 
 def write(path: Path, content: bytes) -> None:

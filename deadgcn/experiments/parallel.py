@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from deadgcn.config import PROJECT, Config
 from deadgcn.data.graphs import resolve_dataset
-from deadgcn.experiments.cache import claim, load, store
+from deadgcn.experiments.cache import claim, core, load, store
 
 WORTH_A_PROCESS = 4_000  # layers x runs x epochs, seconds of work: below this, starting workers costs more
 CONNECT_SECONDS = 10  # how long to wait for a Dask scheduler
@@ -78,7 +78,7 @@ class _Finished(NamedTuple):
         """Compute and store a chunk, but for what another process has finished since this one looked."""
         if not (key := self._key(chunk[0])):
             return work(chunk)
-        with claim(self.folder, key):
+        with claim(self.folder, key), core(self.folder):
             results = {config: self.load(config) for config in chunk}
             if missing := [config for config in chunk if results[config] is None]:
                 results |= zip(missing, self.store(missing, work(missing)), strict=True)

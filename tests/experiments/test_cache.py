@@ -1,3 +1,5 @@
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -64,3 +66,20 @@ def test_a_checkpoint_runs_no_code(tmp_path, capsys):
     with pytest.raises(ValueError, match=r"a\.pth"):
         load_checkpoint(tmp_path / "a.pth")
     assert capsys.readouterr().out == ""
+
+
+def test_a_core_is_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(cache, "cpu_count", lambda: 2)
+    entered = threading.Event()
+
+    def enter():
+        with cache.core(tmp_path):
+            entered.set()
+
+    thread = threading.Thread(target=enter)
+    with cache.core(tmp_path):
+        with cache.core(tmp_path):
+            thread.start()
+            assert not entered.wait(0.3)
+        assert entered.wait(10)
+    thread.join()
