@@ -1,8 +1,7 @@
 """Time the engine against its peers, what surrounds it, how it grows, and how long the whole study takes.
 
     make bench                                     (over an hour on two cores, which it keeps busy)
-    python benchmarks/bench.py --only growth       (measure this again; the other tables stay)
-    python benchmarks/bench.py --only growth --code before       (rows of other code, beside those of "now")
+    python benchmarks/bench.py --only growth --code before     (measure this; name the code in its rows)
 
 Timings go to results/bench, and from there into docs/benchmark.md.
 """

@@ -78,8 +78,7 @@ def measure(cells: dict[int, Cell] = CELLS, dataset: str = "Cora") -> dict[str, 
             first = {name: _time(pool, name, cell, arm) for name in names}  # what compiles does so here
             _, ours = first["this engine"]
             for repetition in range(cell.repetitions):
-                start = repetition % len(names)  # each repetition starts with another contender
-                for name in names[start:] + names[:start]:
+                for name in np.roll(names, -repetition):  # each repetition starts with another contender
                     row, theirs = _time(pool, name, cell, arm)
                     for column in ("val_acc", "dead_fraction"):
                         difference = theirs[column][:, :4] - ours[column][: row["runs"], :4]

@@ -8,7 +8,6 @@ import contextlib
 import os
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -70,10 +69,9 @@ def measure(project: Path = dg.PROJECT) -> dict[str, pd.DataFrame]:
         shutil.copytree(project, copy, ignore=shutil.ignore_patterns(".*", "__pycache__", "build"))
         for what in ("cold", "cached"):
             seconds, (printed, samples) = timed(_execute, copy)
-            finished = len(list((copy / ".cache").rglob("*.run")))
-            trained = finished - sum(row["runs_trained"] for row in rows)
+            trained = len(list((copy / ".cache").rglob("*.run"))) - sum(row["runs_trained"] for row in rows)
             rows.append({"what": what, "seconds": seconds, "runs_trained": trained})
-            told = re.findall(r"^(\d\d_\w+) +([\d.]+) min$", printed, flags=re.M)
+            told = re.findall(r"(\d\d_\w+) +([\d.]+) min$", printed, flags=re.M)  # maybe after a bar
             minutes += [{"what": what, "notebook": name, "minutes": float(taken)} for name, taken in told]
             print(f"{what}: {seconds:.0f} s, {trained} runs trained", flush=True)
             timelines.append(_cores_busy(samples))
@@ -86,26 +84,25 @@ def _execute(copy: Path) -> tuple[str, list[list[float]]]:
     command = [sys.executable, "-m", "deadgcn.paper.execute", *notebooks, "--output-dir", "."]
     out, env = copy.with_name("out"), os.environ | {"PYTHONPATH": str(copy)}  # the copy's package goes first
     with out.open("w") as file:
-        process = subprocess.Popen(command, cwd=copy, stdout=file, stderr=file, env=env)
+        process = psutil.Popen(command, cwd=copy, stdout=file, stderr=file, env=env)
         samples = _sample(process)  # until it ends
     if process.returncode:
         raise RuntimeError(f"the study's exit status is {process.returncode}: {out.read_text()[-2000:]}")
     return out.read_text(), samples
 
 
-def _sample(command: subprocess.Popen) -> list[list[float]]:
+def _sample(command: psutil.Popen) -> list[list[float]]:
     """Until the command ends, note each second the time and the CPU seconds so far of each of `KINDS`."""
-    start, parent, used, samples = time.monotonic(), psutil.Process(command.pid), {}, []
+    start, used, samples = time.monotonic(), {}, []
     while command.poll() is None:
-        for process in [parent, *parent.children(recursive=True)]:
+        for process in [command, *command.children(recursive=True)]:
             with contextlib.suppress(psutil.Error):  # it has just ended; what it used stays
                 words, times = " ".join(process.cmdline()), process.cpu_times()
                 kind = next(kind for kind, word in KINDS.items() if word in words)
                 used[process] = kind, times.user + times.system
         sums = [sum(seconds for of, seconds in used.values() if of == kind) for kind in KINDS]
         samples.append([time.monotonic() - start, *sums])
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            command.wait(1)
+        psutil.wait_procs([command], timeout=1)
     return samples
 
 

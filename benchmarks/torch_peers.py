@@ -44,8 +44,7 @@ def loop(configs: list[dg.Config], careful: bool = True, compiled: bool = False)
         for _ in range(1 if careful else 2):  # for the accuracy, and for the dead neurons
             acc, dead = evaluate(model, x, edges, y, val_nodes)
         history.add(epoch, acc, dead)
-    columns = history.result()
-    return columns | {"test_acc": _evaluate(model, x, edges, y, test_nodes)[0].numpy()}
+    return history.result() | {"test_acc": _evaluate(model, x, edges, y, test_nodes)[0].numpy()}
 
 
 def _loss(model: GCN, x: Tensor, edges: Tensor, y: Tensor, nodes: Tensor) -> Tensor:
@@ -155,5 +154,4 @@ def _times(matrix: csr_array, products: str) -> Callable[[Tensor], Tensor]:
     if products == "SciPy":
         return lambda h: torch.from_numpy(matrix @ h.numpy())
     parts = (torch.from_numpy(part) for part in (matrix.indptr, matrix.indices, matrix.data))
-    csr = torch.sparse_csr_tensor(*parts, matrix.shape, check_invariants=False)
-    return lambda h: csr @ h
+    return torch.sparse_csr_tensor(*parts, matrix.shape, check_invariants=False).matmul

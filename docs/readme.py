@@ -27,7 +27,7 @@ def results() -> str:
 
 
 def notebooks() -> str:
-    """One row per notebook: its question, and the minutes of its first run after those before it."""
+    """One row per notebook: its question, and its minutes in the first run of all, two at a time."""
     timed = pd.read_csv(RESULTS / "bench" / "minutes.csv").query("what == 'cold'")
     minutes = timed.groupby("notebook")["minutes"].median().map("{:.1f}".format)
     rows = []
@@ -38,6 +38,24 @@ def notebooks() -> str:
         links = f"[{path.stem}](notebooks/{path.name}) ([executed](report/{executed}))"
         rows.append([links, question, minutes.get(path.stem, "–")])
     return table(["notebook", "question", "minutes"], rows)
+
+
+def study() -> str:
+    """Minutes of `make figures`: as measured, and on more cores by a model.
+
+    In the model, networks train on all cores, and then two notebooks at a time do all the rest.
+    """
+    names = "study", "timeline", "machine"
+    runs, busy, machines = (pd.read_csv(RESULTS / "bench" / f"{name}.csv") for name in names)
+    cores = machines.set_index("section").loc["study", "cores"]
+    cold, cached = runs.set_index("what").loc[["cold", "cached"]].itertuples()
+    busy = busy.query("code == 'now'")
+    seconds = busy["second"].diff().fillna(busy["second"])
+    training, *others = (seconds @ busy[kind] / 60 for kind in busy.columns.drop(["second", "code"]))
+    model = {f"{more} (model)": f"{training / more + sum(others) / 2:.0f}" for more in (8, 16)}
+    rows = [[f"from nothing, {cold.runs_trained:,} networks", f"{cold.seconds / 60:.0f}", *model.values()]]
+    rows += [["again", f"{cached.seconds / 60:.1f}", "–", "–"]]
+    return table(["`make figures`", f"{cores} cores", *model], rows)
 
 
 def verdict() -> str:
@@ -66,8 +84,10 @@ def fill(text: str, blocks: dict[str, str]) -> str:
 
 def render(text: str) -> str:
     """Return README's text with its tables as the results have them."""
-    return fill(text, {"results": results(), "notebooks": notebooks(), "verdict": verdict()})
+    return fill(text, {name: BLOCKS[name]() for name in BLOCKS})
 
+
+BLOCKS = {each.__name__: each for each in (results, study, notebooks, verdict)}
 
 if __name__ == "__main__":
     README = PROJECT / "README.md"

@@ -71,7 +71,7 @@ def growth(rows: pd.DataFrame) -> str:
     """A row per code and axis: exponents of time and memory, by least squares on logarithms."""
     lines = []
     for (axis, code), part in rows.groupby(["axis", "code"]):
-        medians = part.groupby("value")[["seconds_per_epoch", "peak_mib"]].median()
+        medians = part.groupby(axis)[["seconds_per_epoch", "peak_mib"]].median()
         exponents = [np.polyfit(np.log(medians.index), np.log(medians[name]), 1)[0] for name in medians]
         ends = medians.index[0], medians.index[-1]
         lines.append([axis, *ends, code, *(f"{value:.2f}" for value in exponents)])
@@ -81,42 +81,35 @@ def growth(rows: pd.DataFrame) -> str:
 def profile(rows: pd.DataFrame) -> str:
     """A row per depth and code: milliseconds per layer and run of an epoch and its products, and measuring.
 
-    The share of measuring is that in a training of 100 epochs.
+    Measuring is in a training of 100 epochs; the shares are with and without its first evaluation, an epoch's
+    worth, which the training itself needs.
     """
-    rows = rows.query("axis == 'num_layers'")
-    per = rows["value"] * 5 / 1000  # layers and runs side by side; milliseconds
-    parts = {"epoch": rows["seconds_per_epoch"] / per}
-    parts |= {f"{name} products": rows[name] / per for name in ("dense", "sparse")}
-    parts |= {"measuring": rows["measuring"] / per}
-    parts |= {"share": rows["measuring"] / (rows["measuring"] + 100 * rows["seconds_per_epoch"])}
-    medians = rows[["value", "code"]].assign(**parts).groupby(["value", "code"]).median().reset_index()
-    lines = [
-        [depth, code, *(f"{ms:.3f}" for ms in times), f"{measuring:.2f}", f"{share:.1%}"]
-        for depth, code, *times, measuring, share in medians.itertuples(index=False)
-    ]
-    return table(["layers", "code", *parts], lines)
+    rows = rows.query("axis == 'num_layers'").eval("layer_runs = num_layers * num_runs")
+    rows = rows.eval("training = measuring + 99 * seconds_per_epoch")
+    rows = rows.eval("share = measuring / training").eval("more = (measuring - seconds_per_epoch) / training")
+    lines = []
+    for (depth, code), part in rows.groupby(["num_layers", "code"]):
+        times = 1000 * part[["seconds_per_epoch", "dense", "sparse", "measuring"]]
+        *ms, measuring = times.div(part["layer_runs"], axis=0).median()
+        shares = (f"{part[name].median():.1%}" for name in ("share", "more"))
+        lines.append([depth, code, *(f"{each:.3f}" for each in ms), f"{measuring:.2f}", *shares])
+    parts = ["epoch", "dense products", "sparse products", "measuring"]
+    return table(["layers", "code", *parts, "share", "without the first evaluation"], lines)
 
 
 def nodes(rows: pd.DataFrame) -> str:
-    """A row per number of nodes and code: nanoseconds per node, layer and run of an epoch and its parts."""
-    rows = rows.query("axis == 'num_nodes'")
-    parts = {"epoch": "seconds_per_epoch", "dense products": "dense"}
-    parts |= {"sparse products": "sparse", "copying the activations": "copy"}
-    per = rows["value"] * 4 * 2 / 1e9  # layers, runs; nanoseconds
-    values = rows[list(parts.values())].div(per, axis=0).join(rows[["value", "code"]])
-    medians = values.groupby(["value", "code"]).median().reset_index()
-    lines = [
-        [count, code, *(f"{ns:.0f}" for ns in times)]
-        for count, code, *times in medians.itertuples(index=False)
-    ]
-    return table(["nodes", "code", *parts], lines)
+    """A row per number of nodes and code: nanoseconds per node.
 
-
-def study(rows: pd.DataFrame) -> str:
-    """A row per kind of run: minutes and networks trained."""
-    rows = rows.replace({"what": {"cold": "from nothing", "cached": "again, from finished runs"}})
-    lines = [[row.what, f"{row.seconds / 60:.0f}", f"{row.runs_trained:,}"] for row in rows.itertuples()]
-    return table(["", "minutes", "networks trained"], lines)
+    Of an epoch and its products also per layer and run, then of one product with the graph.
+    """
+    rows = rows.query("axis == 'num_nodes'").eval("layer_runs = num_layers * num_runs")
+    lines = []
+    for (count, code), part in rows.groupby(["num_nodes", "code"]):
+        epoch = part[["seconds_per_epoch", "dense", "sparse"]].div(part["layer_runs"], axis=0).median()
+        ns = 1e9 / count * pd.concat([epoch, part[["product", "product_own"]].median()])
+        lines.append([count, code, *ns.map("{:.0f}".format)])
+    parts = ["epoch", "dense products", "sparse products", "one product with the graph"]
+    return table(["nodes", "code", *parts, "each node instead of its neighbours"], lines)
 
 
 def machine(rows: pd.DataFrame) -> str:
@@ -150,7 +143,5 @@ def draw_timeline(rows: pd.DataFrame, cores: int) -> bytes:
 
 
 # Each block of the document: the CSV file and the function.
-SHOWN = {
-    each.__name__: (each.__name__, each) for each in (comparison, overhead, growth, study, timeline, machine)
-}
+SHOWN = {each.__name__: (each.__name__, each) for each in (comparison, overhead, growth, timeline, machine)}
 SHOWN |= {"profile": ("growth", profile), "nodes": ("growth", nodes)}

@@ -21,7 +21,8 @@ def test_the_tables_are_those_of_the_results():
     assert readme.render(TEXT) == TEXT, "README.md is stale: make readme"
 
 
-CHANGES = [("Cora/verdict", "status"), ("CiteSeer/pruning_runs", "test_acc"), ("bench/minutes", "minutes")]
+CHANGES = [("Cora/verdict", "status"), ("CiteSeer/pruning_runs", "test_acc")]
+CHANGES += [("bench/minutes", "minutes"), ("bench/study", "seconds")]
 
 
 @pytest.mark.parametrize(("name", "column"), CHANGES)
@@ -34,6 +35,28 @@ def test_a_changed_result_changes_them(monkeypatch, name, column):
 
     monkeypatch.setattr(readme.pd, "read_csv", changed)
     assert readme.render(TEXT) != before
+
+
+def test_minutes_on_more_cores_follow_from_the_timeline(monkeypatch):
+    tables = {
+        "study": pd.DataFrame(
+            {"what": ["cold", "cached"], "seconds": [1200.0, 90.0], "runs_trained": [7, 0]}
+        ),
+        "machine": pd.DataFrame({"section": ["study"], "cores": [2]}),
+        "timeline": pd.DataFrame(
+            {
+                "second": [600, 1200],
+                "training": [1.6, 1.6],
+                "notebooks": [0.3, 0.1],
+                "rest": 0.0,
+                "code": "now",
+            }
+        ),
+    }
+    monkeypatch.setattr(readme.pd, "read_csv", lambda path: tables[path.stem])
+    table = readme.study()
+    assert "| from nothing, 7 networks | 20 | 6 | 4 |" in table  # 32 core minutes / 8 or / 16, and 4 / 2
+    assert "| again | 1.5 | – | – |" in table
 
 
 def test_a_block_is_replaced_between_its_markers():
