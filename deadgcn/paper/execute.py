@@ -28,7 +28,6 @@ from filelock import FileLock
 from deadgcn.paper.outputs import STAGE, RunError, check_tables, record, scrub
 from deadgcn.paper.parameters import ParameterError, check, read_defaults
 
-AT_ONCE = 2  # notebooks that run side by side
 REPORT = "11_report"  # its page is kept, not the executed notebook
 
 
@@ -129,11 +128,12 @@ def run_all(given: dict[Path, dict[str, Any]], output_dir: Path) -> None:
             raise
 
     # papermill changes the working folder while it runs a notebook: two at once must agree on it.
-    with contextlib.chdir(next(iter(given)).parent), ThreadPoolExecutor(AT_ONCE) as pool:
+    with contextlib.chdir(next(iter(given)).parent), ThreadPoolExecutor(2) as pool:
         for group in groups:
             started = [pool.submit(run_next, notebook) for notebook in group]
             try:
-                wait(started)
+                while wait(started, timeout=0.1).not_done:  # a signal may wake another thread
+                    pass
             except KeyboardInterrupt:
                 stop.set()
                 while wait(started, timeout=0.1).not_done:  # one may be about to start its kernel

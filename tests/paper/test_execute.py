@@ -172,3 +172,24 @@ def test_a_second_command_waits_and_removes_what_a_killed_one_left(tmp_path):
         assert second.poll() is None and left.exists()
     assert second.communicate(timeout=60)[0].startswith("01_ok") and second.returncode == 0
     assert "old.csv" not in contents(tmp_path / "out")
+
+
+INTERRUPTED = """
+import signal, subprocess, threading, time
+from pathlib import Path
+from deadgcn.paper import execute
+
+def run(*_):
+    time.sleep(0.5)  # until the main thread waits
+    signal.pthread_kill(threading.get_ident(), signal.SIGINT)  # this thread gets it, not the main one
+    subprocess.run(["sleep", "60"])
+
+execute.run = run
+execute.run_all({Path.cwd() / "one.ipynb": {}}, Path.cwd())
+"""
+
+
+def test_an_interrupt_counts_whichever_thread_the_system_gives_it(tmp_path):
+    command = [sys.executable, "-c", INTERRUPTED]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False)
+    assert "KeyboardInterrupt" in done.stderr
