@@ -27,7 +27,7 @@ def results() -> str:
 
 
 def notebooks() -> str:
-    """One row per notebook: its question, and its minutes in the first run of all, two at a time."""
+    """One row per notebook: its question, and the minutes of its first run after those before it."""
     timed = pd.read_csv(RESULTS / "bench" / "minutes.csv").query("what == 'cold'")
     minutes = timed.groupby("notebook")["minutes"].median().map("{:.1f}".format)
     rows = []
@@ -84,7 +84,7 @@ def fill(text: str, blocks: dict[str, str]) -> str:
 
 def render(text: str) -> str:
     """Return README's text with its tables as the results have them."""
-    return fill(text, {name: BLOCKS[name]() for name in BLOCKS})
+    return fill(text, {name: show() for name, show in BLOCKS.items()})
 
 
 BLOCKS = {each.__name__: each for each in (results, study, notebooks, verdict)}
