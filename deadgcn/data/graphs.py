@@ -117,16 +117,20 @@ def normalized_adjacency(edge_index: Tensor, num_nodes: int) -> Tensor:
             [0.5000, 0.5000, 0.0000],
             [0.0000, 0.0000, 1.0000]])
     """
-    import torch
     from torch_geometric.nn.conv.gcn_conv import gcn_norm
     from torch_geometric.utils import coalesce
 
     edge_index, weight = gcn_norm(undirected(edge_index, num_nodes), None, num_nodes)
     (row, col), weight = coalesce(edge_index, weight, num_nodes)  # gcn_norm puts the self-loops last
-    starts = torch.bincount(row + 1, minlength=num_nodes + 1).cumsum(0)  # [N + 1]
-    # With 64-bit indices, MKL would convert them to 32 bits in every product.
-    starts, col = starts.int(), col.int()
-    return torch.sparse_csr_tensor(starts, col, weight, (num_nodes, num_nodes), check_invariants=False)
+    starts = (row + 1).bincount(minlength=num_nodes + 1).cumsum(0)  # [N + 1]
+    return csr_matrix(starts, col, weight, (num_nodes, num_nodes))
+
+
+def csr_matrix(starts: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """A CSR tensor with indices of 32 bits, which the matrix library need not convert in every product."""
+    import torch
+
+    return torch.sparse_csr_tensor(starts.int(), columns.int(), values, shape, check_invariants=False)
 
 
 def undirected(edge_index: Tensor, num_nodes: int) -> Tensor:

@@ -11,11 +11,10 @@ from torch_geometric.transforms import NormalizeFeatures
 from torch_geometric.utils import to_scipy_sparse_matrix
 
 from deadgcn.config import Config
-from deadgcn.data.graphs import load_graph, normalized_adjacency
+from deadgcn.data.graphs import csr_matrix, load_graph, normalized_adjacency
 from deadgcn.gcn.embeddings import Graph
 from deadgcn.gcn.interventions import silence_
 from deadgcn.gcn.model import GCN
-from deadgcn.gcn.sparse import csr_matrix
 
 
 def build(configs: Sequence[Config], graph: Data) -> GCN:

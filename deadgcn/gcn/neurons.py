@@ -21,7 +21,7 @@ def dead_mask(post: Tensor, threshold: float = 1.0) -> Tensor:
         raise ValueError(f"threshold must be in (0, 1], but {threshold!r} was passed")
     if threshold == 1:  # two reductions are far cheaper than a comparison at every entry
         return (post.amax(-2) == 0) & (post.amin(-2) == 0)
-    return _zero_count(post) >= threshold * post.shape[-2]
+    return zero_count(post) >= threshold * post.shape[-2]
 
 
 def dead_fraction(post: Tensor, threshold: float = 1.0) -> Tensor:
@@ -31,10 +31,10 @@ def dead_fraction(post: Tensor, threshold: float = 1.0) -> Tensor:
 
 def zero_fraction(post: Tensor) -> Tensor:
     """Share of (node, neuron) entries that are exactly 0, ``[..., N, d] -> [...]``, float64."""
-    return _zero_count(post).mean(-1) / post.shape[-2]
+    return zero_count(post).mean(-1) / post.shape[-2]
 
 
-def _zero_count(post: Tensor) -> Tensor:
+def zero_count(post: Tensor) -> Tensor:
     """Number of nodes at which each neuron is 0, ``[..., d]``, as float64."""
     # Summing |sign| is vectorised where comparing and counting is not. Whole numbers below 2^24 add exactly.
     return post.shape[-2] - post.sign().abs_().sum(-2, dtype=torch.float32).double()

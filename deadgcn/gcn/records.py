@@ -12,7 +12,7 @@ from torch_geometric.utils import mask_to_index
 from deadgcn.gcn.embeddings import Graph
 from deadgcn.gcn.engine import Passes
 from deadgcn.gcn.model import GCN
-from deadgcn.gcn.neurons import dead_fraction, zero_fraction
+from deadgcn.gcn.neurons import zero_count
 from deadgcn.gcn.smoothing import all_measures
 
 LAYER_COLUMNS = """dirichlet_energy distance_to_mean norm normalized_dirichlet_energy rayleigh_quotient
@@ -93,8 +93,9 @@ def _measure_layers(passes: Passes, gradients: list[Tensor], structure: Graph, d
     for layer, post in enumerate(passes.activations):
         for name, values in all_measures(post, structure).items():
             columns[name][:, layer] = values
-        columns["dead_fraction"][:, layer] = dead_fraction(post, dead_threshold)
-        columns["zero_fraction"][:, layer] = zero_fraction(post)
+        zeros = zero_count(post)  # [R, d]; counted once for what `dead_fraction` and `zero_fraction` return
+        columns["dead_fraction"][:, layer] = (zeros >= dead_threshold * post.shape[1]).double().mean(1)
+        columns["zero_fraction"][:, layer] = zeros.mean(1) / post.shape[1]
         columns["gradient_norm"][:, layer] = norms(gradients[layer])
         columns["weight_norm"][:, layer] = norms(passes.model.weights[layer].detach())
     columns["constant"].copy_((columns["norm"] == 0) | (columns["relative_distance_to_mean"] < CONSTANT))

@@ -6,6 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from deadgcn.data.graphs import csr_matrix
+
 BLOCK = 4096  # nodes whose gradients a product with transposed features reads at a time, to fit the cache
 
 
@@ -58,8 +60,3 @@ def _transposed(csr: Tensor, first: int, size: int) -> Tensor:
     block = csr_matrix(starts - starts[0], csr.col_indices()[own], csr.values()[own], shape).to_sparse_csc()
     # Its memory, read as CSR, is the transpose.
     return csr_matrix(block.ccol_indices(), block.row_indices(), block.values(), shape[::-1])
-
-
-def csr_matrix(starts: Tensor, columns: Tensor, values: Tensor, shape: Sequence[int]) -> Tensor:
-    """A CSR tensor with indices of 32 bits, which the matrix library need not convert."""
-    return torch.sparse_csr_tensor(starts.int(), columns.int(), values, tuple(shape), check_invariants=False)

@@ -140,6 +140,19 @@ def test_bits_do_not_depend_on_neighbours_in_memory(num_channels, twin):
     assert torch.equal(x, before)
 
 
+@pytest.mark.parametrize("smallest", [0.1, 1e-4, 1e-7, 1e-12])  # of the singular values; the largest is 1
+@pytest.mark.parametrize("num_channels", [16, 30, 50])
+def test_of_wide_layers_whatever_their_spectrum(smallest, num_channels, cora):
+    nodes = cora.subgraph(torch.arange(300))
+    x, basis = torch.randn(300, num_channels).double(), torch.randn(num_channels, num_channels).double()
+    sigma = torch.logspace(0, math.log10(smallest), num_channels, dtype=torch.float64)
+    x = torch.linalg.qr(x)[0] * sigma @ torch.linalg.qr(basis)[0]
+    x[:9] = 0  # nodes of which no neuron fires
+    measured, expected = all_measures(x, nodes.edge_index), literal_measures(x, nodes.edge_index)
+    for name, value in measured.items():
+        assert value.item() == pytest.approx(expected[name], rel=1e-9), name
+
+
 def test_the_mean_average_distance_sees_directions_of_rows_only(twin):
     x = torch.randn(twin.num_nodes, 5, dtype=torch.float64)
     lengths = 10.0 ** torch.linspace(-200, 100, len(x), dtype=torch.float64)[:, None]
