@@ -27,9 +27,9 @@ def results() -> str:
 
 
 def notebooks() -> str:
-    """One row per notebook: its question, and the minutes of its first run after those before it."""
+    """One row per notebook: its question, and its minutes in the first run, in which two run at a time."""
     timed = pd.read_csv(RESULTS / "bench" / "minutes.csv").query("what == 'cold'")
-    minutes = timed.groupby("notebook")["minutes"].median().map("{:.1f}".format)
+    minutes = timed.groupby("notebook")["minutes"].median().map(lambda m: f"{m:.1f}" if m else "< 0.1")
     rows = []
     for path in sorted(PROJECT.glob("notebooks/[0-9]*.ipynb")):
         opening = "".join(json.loads(path.read_text(encoding="utf-8"))["cells"][0]["source"])
@@ -37,7 +37,7 @@ def notebooks() -> str:
         executed = "report.html" if path.stem == "11_report" else f"notebooks/{path.name}"
         links = f"[{path.stem}](notebooks/{path.name}) ([executed](report/{executed}))"
         rows.append([links, question, minutes.get(path.stem, "–")])
-    return table(["notebook", "question", "minutes"], rows)
+    return table(["notebook", "question", "minutes, two at a time"], rows)
 
 
 def study() -> str:
