@@ -185,6 +185,7 @@ def run(*_):
     subprocess.run(["sleep", "60"])
 
 execute.run = run
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 execute.run_all({Path.cwd() / "one.ipynb": {}}, Path.cwd())
 """
 
