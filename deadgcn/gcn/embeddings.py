@@ -103,21 +103,20 @@ class Embeddings:
             torch.linalg.vector_norm(one.sub_(other), dim=1, out=distance)
         return lengths, apart.square_().div_(2)  # half the squared distances of directions
 
-    def _squared_distances(self, weights: Tensor | float = 1.0) -> Tensor:
-        """Of pairs of rows times ``weights [2 P]``, ``[M, P]``: the law of cosines without loss of digits."""
-        lengths, apart = self.pairs
-        one, other = (lengths * weights).chunk(2, 1)
-        return (one - other).square_().addcmul_(one * other, apart, value=2)
+    def _squared_distances(self, lengths: Tensor) -> Tensor:
+        """Of pairs of rows of these lengths ``[M, 2 P]``: the law of cosines without loss of digits."""
+        one, other = lengths.chunk(2, 1)
+        return (one - other).square_().addcmul_(one * other, self.pairs[1], value=2)  # [M, P]
 
     @property
     def squared_differences(self) -> Tensor:
         """Sums of the squared distances of neighbours, over the edges as they are listed, ``[M]``."""
-        return self._squared_distances().mul_(self.graph.times).sum(1)
+        return self._squared_distances(self.pairs[0]).mul_(self.graph.times).sum(1)
 
     @cached_property
     def laplacian_form(self) -> Tensor:
         """The traces of the normalised Laplacian's quadratic form, ``[M]``."""
-        return self._squared_distances(self.graph.inverse_root).sum(1)
+        return self._squared_distances(self.pairs[0] * self.graph.inverse_root).sum(1)
 
     @property
     def mean_cosine_distance(self) -> Tensor:
