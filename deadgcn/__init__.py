@@ -13,7 +13,7 @@ from typing import Any
 os.environ.setdefault("MKL_CBWR", "AVX2,STRICT")
 
 _NAMES = {
-    "config": "PROJECT Config",
+    "config": "PROJECT METHODS Config",
     "data.graphs": "load_graph resolve_dataset normalized_adjacency",
     "gcn.model": "GCN",
     "gcn.neurons": "dead_mask dead_fraction zero_fraction",
@@ -22,7 +22,7 @@ _NAMES = {
         normalized_dirichlet_energy rayleigh_quotient distance_to_limit relative_distance_to_mean
         stable_rank effective_rank rank_one_distance""",
     "gcn.training": "train",
-    "experiments.grid": "METHODS grid run_grid open_study",
+    "experiments.grid": "grid run_grid open_study",
     "experiments.tables": "Tables load_checkpoint",
     "experiments.pyg_reference": "run_reference",
     "stats.inference": "MARGIN FACTOR interval",
@@ -30,7 +30,7 @@ _NAMES = {
     "stats.claims": "LINK_LAYERS core_comparisons very_deep_comparisons judge verdict power",
     "plots.style": """set_style METHOD_STYLES METHOD_COLORS OTHER_COLORS axis_label share_legend
         publish""",
-    "plots.curves": "plot_vs_num_layers plot_vs_layer",
+    "plots.curves": "plot_vs_num_layers plot_vs_layer error_bar",
     "plots.forest": "plot_forest ANSWER_COLORS ANSWER_MARKERS",
     "plots.activations": "bin_nodes plot_activations project plot_projection explore",
 }

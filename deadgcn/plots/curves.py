@@ -1,6 +1,6 @@
 """Curves over depth and layer, drawn by seaborn with the 95 % intervals of :mod:`deadgcn.stats`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,25 +16,26 @@ from deadgcn.stats.inference import interval
 def plot_vs_num_layers(
     runs: pd.DataFrame, y: str | Sequence[str], *, ax: plt.Axes | None = None, majority: float | None = None
 ) -> plt.Axes:
-    """Draw `y` against depth: the mean with its 95 % interval, and every run as a dot.
+    """Draw `y` against depth: the mean with its interval (see :func:`error_bar`), and every run as a dot.
 
-    Methods stand side by side at each depth. Several columns in `y` (two in the paper's figure 1a) differ in
-    their dashes. `majority` is the accuracy of always answering the majority class.
+    Methods stand side by side, close to their depth. Several columns in `y` (two in the paper's figure 1a)
+    differ in their dashes. `majority` is the accuracy of always answering the majority class.
     """
     names = [y] if isinstance(y, str) else list(y)
     look = _look(runs, names, "num_layers")
     table = runs.melt(["method", "num_layers", "seed"], names, "quantity")
     table["quantity"] = table["quantity"].map(axis_label)
     if len(names) > 1:
-        look |= {"style": "quantity", "style_order": None, "markers": False, "dashes": True}
-    methods, gap = look["hue_order"], min(np.diff(np.unique(runs["num_layers"])), default=1)
+        look |= {"style": "quantity", "style_order": None, "markers": True, "dashes": True}
+    methods, depths = look["hue_order"], runs["num_layers"]
     place = table["method"].map(methods.index) - (len(methods) - 1) / 2
+    gap = min([*np.diff(np.unique([0, *depths])), (np.ptp(depths) or 1) / 5])
     table["x"] = table["num_layers"] + 0.3 * gap / len(methods) * place
     ax = ax or plt.subplots()[1]
-    sns.lineplot(table, x="x", y="value", errorbar=_interval, err_style="bars", ax=ax, **look)
+    sns.lineplot(table, x="x", y="value", errorbar=error_bar(*names), err_style="bars", ax=ax, **look)
     dots = {"s": 4, "alpha": 0.3, "linewidth": 0, "legend": False, "palette": look["palette"]}
     sns.scatterplot(table, x="x", y="value", hue="method", ax=ax, **dots)
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     return _finish(ax, "num_layers", ", ".join(map(axis_label, names)), majority)
 
 
@@ -47,10 +48,11 @@ def plot_vs_layer(layers: pd.DataFrame, y: str, *, ax: plt.Axes | None = None, l
     look = _look(layers, [y], "layer") | {"markers": False}
     ax = ax or plt.subplots()[1]
     ax.set(xscale="linear", yscale="linear")  # on a log axis seaborn would average logarithms
+    ax.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     faint = {"hue": "method", "palette": look["palette"], "linewidth": 0.5, "alpha": 0.3, "legend": False}
     sns.lineplot(layers, x="layer", y=y, units="seed", estimator=None, ax=ax, **faint)
-    estimator = _geometric_mean if log else "mean"
-    sns.lineplot(layers, x="layer", y=y, estimator=estimator, errorbar=None, ax=ax, **look)
+    look |= {"estimator": _geometric_mean if log else "mean", "errorbar": None}
+    sns.lineplot(layers, x="layer", y=y, ax=ax, **look)
     if log:
         ax.set_xscale("log", base=2)
         ax.xaxis.set_major_formatter("{x:g}")
@@ -59,20 +61,24 @@ def plot_vs_layer(layers: pd.DataFrame, y: str, *, ax: plt.Axes | None = None, l
     return _finish(ax, "layer", axis_label(y))
 
 
+def error_bar(*columns: str) -> Callable[[pd.Series], tuple[float, float]]:
+    """Seaborn's `errorbar` for columns: 95 % intervals, none under five runs; within [0, 1] for shares."""
+    ends = (0, 1) if all("_acc" in name or "fraction" in name for name in columns) else (-np.inf, np.inf)
+
+    def drawn(sample: pd.Series) -> tuple[float, float]:
+        low, high = np.clip(interval(sample), *ends) if sample.count() >= 5 else (np.nan, np.nan)
+        return min(low, sample.mean()), max(high, sample.mean())  # rounding may deny that it holds the mean
+
+    return drawn
+
+
 def _look(table: pd.DataFrame, values: list[str], x: str) -> dict[str, Any]:
     """Check the rows of a table, and return seaborn's arguments for its methods."""
     check_rows(table, values, ["method", x, "seed"])
     styles = method_styles(table["method"].unique())
     look = {"hue": "method", "style": "method", "hue_order": list(styles), "style_order": list(styles)}
-    for argument, part in {"palette": "color", "markers": "marker", "dashes": "dashes"}.items():
-        look[argument] = {method: style[part] for method, style in styles.items()}
-    return look
-
-
-def _interval(sample: pd.Series) -> tuple[float, float]:
-    """Our interval; it holds the mean, which matplotlib asks for and rounding may deny."""
-    low, high = interval(sample.to_numpy())
-    return min(low, sample.mean()), max(high, sample.mean())
+    parts = {"palette": "color", "markers": "marker", "dashes": "dashes"}
+    return look | {key: {name: style[part] for name, style in styles.items()} for key, part in parts.items()}
 
 
 def _geometric_mean(values: pd.Series) -> float:

@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Sequence
-from itertools import cycle
+from itertools import cycle, product
 from pathlib import Path
 from typing import Any, Literal
 
@@ -44,8 +44,9 @@ def method_styles(methods: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Colour, marker and dashes of each method: the three arms first, with their own."""
     styles = {method: style for method, style in METHOD_STYLES.items() if method in methods}
     others = [method for method in methods if method not in styles]
-    for method, color, marker in zip(others, cycle(OTHER_COLORS), cycle("DvPX"), strict=False):
-        styles[method] = {"color": color, "marker": marker, "dashes": ""}
+    looks = product(["", (1, 1)], zip(OTHER_COLORS, "DvPX", strict=True))  # dotted once the colours are used
+    for method, (dashes, (color, marker)) in zip(others, cycle(looks), strict=False):
+        styles[method] = {"color": color, "marker": marker, "dashes": dashes}
     return styles
 
 
@@ -88,9 +89,8 @@ def publish(fig: plt.Figure, name: str, data: pd.DataFrame, alt: str, folder: st
 
     `alt` says what the figure shows, for readers who do not see it. The folder is made if need be.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    data.to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
-    (folder / f"{name}.png").write_bytes(to_png(fig, dpi=150))
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    data.to_csv(Path(folder, f"{name}.csv"), index=False, float_format="%.6g")
+    Path(folder, f"{name}.png").write_bytes(to_png(fig, dpi=150))
     IPython.display.display(IPython.display.Image(to_png(fig, dpi=80), alt=alt))
     plt.close(fig)

@@ -1,16 +1,19 @@
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from matplotlib import pyplot as plt
 from matplotlib.collections import PathCollection
 from matplotlib.colors import to_hex
 from scipy.stats import gmean
 
-from deadgcn.plots.curves import plot_vs_layer, plot_vs_num_layers
+from deadgcn.plots.curves import error_bar, plot_vs_layer, plot_vs_num_layers
 from deadgcn.plots.style import METHOD_COLORS, share_legend
 from deadgcn.stats.estimates import summarize
+from deadgcn.stats.inference import interval
 
-METHODS, DEPTHS, SEEDS = ("ReLU", "ReLU + pruning", "LeakyReLU"), (0, 5, 10), (0, 1, 2, 3)
+METHODS, DEPTHS, SEEDS = ("ReLU", "ReLU + pruning", "LeakyReLU"), (0, 5, 10), (0, 1, 2, 3, 4)
 
 
 def make_table(measures: list[str], **keys) -> pd.DataFrame:
@@ -39,9 +42,74 @@ def test_curves_over_depth_are_the_summarized_means_and_intervals_and_all_runs()
         expected = summary[summary["method"] == method]
         np.testing.assert_allclose(curves(ax)[METHOD_COLORS[method].lower()], expected["mean"])
         ends = np.array([segment[:, 1] for segment in segments], dtype=float)
-        np.testing.assert_allclose(ends, expected[["low", "high"]])
+        np.testing.assert_allclose(ends, expected[["low", "high"]].clip(0, 1))
     assert len({*dots.get_offsets()[:, 0]}) == len(METHODS) * len(DEPTHS)  # side by side
     plot_vs_num_layers(RUNS.query("num_layers == 5 and seed == 0"), "test_acc").figure.canvas.draw()
+
+
+def dots_of(depths: list[int], num_methods: int) -> np.ndarray:
+    """Where the dots of one run per method and depth are, ``[depths, methods]``."""
+    index = pd.MultiIndex.from_product([depths, range(num_methods)], names=["num_layers", "method"])
+    runs = pd.DataFrame({"test_acc": 0.5, "seed": 0}, index).reset_index().astype({"method": str})
+    ax = plot_vs_num_layers(runs, "test_acc")
+    (dots,) = [drawn for drawn in ax.collections if isinstance(drawn, PathCollection)]
+    plt.close(ax.figure)
+    return np.sort(dots.get_offsets()[:, 0]).reshape(len(depths), num_methods)
+
+
+@given(st.lists(st.integers(0, 1000), min_size=1, max_size=8, unique=True), st.integers(1, 7))
+def test_methods_stand_apart_and_close_to_their_depth(depths, num_methods):
+    depths = np.sort(depths)
+    places = dots_of(depths.tolist(), num_methods)
+    gaps = np.diff([0, *depths])
+    off = np.abs(places - depths[:, None]).max()
+    assert off <= 0.15 * min(gaps[gaps > 0], default=1)  # no nearer to another depth, or to one below 0
+    assert off <= 0.03 * (depths[-1] - depths[0] or 1)
+    assert (np.diff(places) > 0).all()
+    np.testing.assert_allclose(places.mean(1), depths, atol=1e-9)
+
+
+def test_places_at_the_depths_of_the_study():
+    np.testing.assert_allclose(dots_of([0, 5, 10, 15, 20, 25, 30], 3)[1], [4.5, 5, 5.5])
+    np.testing.assert_allclose(dots_of([2, 6], 3), [[1.92, 2, 2.08], [5.92, 6, 6.08]])
+
+
+@given(
+    st.lists(st.integers(0, 1000), min_size=1, max_size=12),
+    st.sampled_from(["val_acc", "dead_fraction_last"]),
+)
+def test_drawn_intervals_of_shares_hold_the_mean_and_no_more_than_shares(numbers, column):
+    sample = pd.Series(numbers) / 1000
+    low, high = error_bar(column)(sample)
+    if len(sample) < 5:
+        assert np.isnan([low, high]).all()
+    else:
+        assert 0 <= low <= sample.mean() <= high <= 1 + 1e-15
+        inside = np.clip(interval(sample), 0, 1)
+        np.testing.assert_allclose([low, high], inside, atol=1e-12)
+
+
+def test_other_intervals_are_not_cut():
+    sample = pd.Series([0.1, 0.1, 0.1, 0.1, 5.0])
+    for columns in (["train_loss"], ["test_acc", "train_loss"]):
+        np.testing.assert_allclose(error_bar(*columns)(sample), interval(sample))
+    assert interval(sample)[0] < 0 < 1 < interval(sample)[1]
+    assert np.isnan(error_bar("train_loss")(sample[1:])).all()
+
+
+def test_few_runs_have_no_bars():
+    ax = plot_vs_num_layers(RUNS.query("seed < 4"), "test_acc")
+    bars = [drawn.get_segments() for drawn in ax.collections if not isinstance(drawn, PathCollection)]
+    assert not any(np.isfinite(segment).all() for segments in bars for segment in segments if len(segment))
+
+
+def test_a_depth_and_a_layer_are_whole_numbers_on_the_axis():
+    layers = RUNS.query("num_layers == 5").assign(layer=3)
+    one_depth = plot_vs_num_layers(RUNS.query("num_layers == 5"), ["dead_fraction", "zero_fraction"])
+    for ax in (one_depth, plot_vs_layer(layers, "dead_fraction", log=False)):
+        low, high = ax.get_xlim()
+        assert all(tick == round(tick) for tick in ax.get_xticks() if low <= tick <= high)
+    assert {line.get_marker() for line in one_depth.lines} > {"o"}  # lines of one point show nothing else
 
 
 def test_quantities_differ_in_dashes():
@@ -67,13 +135,13 @@ def test_curves_over_layers_are_geometric_or_arithmetic_means_over_runs():
 
 
 def test_zeros_have_no_place_on_a_log_axis():
-    """Layer 7 has one zero of four, 8 two, 5 three, 9 four: means need half of the runs."""
+    """Layer 7 has one zero of five, 8 two, 5 three, 9 four: means need half of the runs."""
     zero = LAYERS["seed"] < LAYERS["layer"].map({5: 3, 7: 1, 8: 2, 9: 4}).fillna(0)
     table = LAYERS.assign(norm=LAYERS["norm"].mask(zero, 0))
     mean = curves(plot_vs_layer(table, "norm"))[METHOD_COLORS["ReLU"].lower()]
     assert np.flatnonzero(np.isnan(mean)).tolist() == [4, 8]
     left = table.query("method == 'ReLU' and layer == 8 and seed >= 2")["norm"]
-    assert mean[7] == pytest.approx(left.prod() ** 0.5)
+    assert mean[7] == pytest.approx(left.prod() ** (1 / 3))
     plot_vs_layer(table.assign(norm=0.0), "norm").figure.canvas.draw()
 
 

@@ -33,6 +33,8 @@ def test_each_level_has_its_own_look_and_arms_keep_theirs():
     for part in ("color", "marker"):
         assert len({style[part] for style in styles.values()}) == 4
     assert method_styles(names[:2])["LeakyReLU"] == styles["LeakyReLU"]
+    many = method_styles(list("abcdefgh")).values()
+    assert len({(style["color"], style["dashes"]) for style in many}) == 8  # where lines have no markers
 
 
 @pytest.mark.parametrize("side", ["below", "right"])
