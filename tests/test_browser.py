@@ -6,6 +6,7 @@ import shutil
 import signal
 import sys
 import time
+import zlib
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -172,7 +173,7 @@ def test_a_notebook_runs_and_its_controls_redraw_the_picture(lab):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [400, 1280])
+@pytest.mark.parametrize("width", [390, 1280])
 def test_the_report_fits_its_window_and_asks_nothing_of_the_network(browser, width, scheme):
     page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
     asked, complaints = [], []
@@ -181,9 +182,101 @@ def test_the_report_fits_its_window_and_asks_nothing_of_the_network(browser, wid
     page.goto(REPORT.as_uri())
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
+    links = page.evaluate("[...document.links].map(link => link.getAttribute('href'))")
+    places = page.evaluate("[...document.querySelectorAll('[id]')].map(element => '#' + element.id)")
+    assert [link for link in links if link not in places and not re.match("https?://", link)] == []
     assert page.locator("math").count() > 5 and page.locator("figure").count() > 10
     assert {url.partition(":")[0] for url in asked} <= {"file", "data"} and complaints == []
     ground, ink = page.evaluate("(s => [s.backgroundColor, s.color])(getComputedStyle(document.body))")
     brightness = [sum(map(int, re.findall(r"\d+", color)[:3])) for color in (ground, ink)]
     assert (brightness[0] > brightness[1]) == (scheme == "light")
     page.close()
+
+
+@pytest.fixture
+def phone(browser):
+    """The report on a phone."""
+    size = {"width": 390, "height": 844}
+    with browser.new_context(viewport=size, has_touch=True, is_mobile=True) as context:
+        page = context.new_page()
+        page.goto(REPORT.as_uri())
+        yield page
+
+
+def test_the_contents_of_the_report_are_closed_on_a_phone_and_open_on_a_wide_screen(phone):
+    contents = phone.get_by_role("navigation").get_by_role("list")
+    expect(contents).to_be_hidden()
+    phone.locator("summary").tap()
+    expect(contents).to_be_visible()
+    phone.locator("summary").press("Enter")
+    expect(contents).to_be_hidden()
+    phone.set_viewport_size({"width": 1280, "height": 900})
+    expect(contents).to_be_visible()
+
+
+def test_a_tap_or_key_enlarges_a_picture_and_another_one_ends_that(phone):
+    picture, other = phone.locator("img").nth(5), phone.locator("img").nth(6)
+    assert len(picture.get_attribute("alt")) > 20
+    picture.scroll_into_view_if_needed()
+    place, width = phone.evaluate("scrollY"), picture.bounding_box()["width"]
+    picture.tap()
+    assert picture.bounding_box()["width"] > 2 * width
+    expect(other).to_be_hidden()
+    opened = phone.locator(":popover-open")
+    opened.evaluate("box => box.scrollTo(500, 0)")
+    assert opened.evaluate("box => box.scrollLeft") == 500  # it can be moved
+    picture.tap()
+    assert picture.bounding_box()["width"] == width <= 390 and phone.evaluate("scrollY") == place
+    for end in ("Enter", "Escape"):
+        picture.locator("..").press("Enter")
+        assert picture.bounding_box()["width"] > 2 * width
+        phone.keyboard.press(end)
+        assert picture.bounding_box()["width"] == width
+
+
+def test_wide_tables_scroll_in_their_box_below_a_caption_that_stays(phone):
+    for box in phone.locator(".scroll").all():
+        box.evaluate("box => box.scrollTo(1000, 0)")
+        assert box.evaluate("box => box.scrollLeft") > 100
+        caption = box.locator("caption").bounding_box()
+        assert caption["x"] >= 0 and caption["x"] + caption["width"] <= 390
+
+
+A4, TOP, FOOT = 297, 20, 22  # a page's height and margins in mm, as in the report's style
+
+
+def test_printed_tables_and_figures_are_whole_and_no_page_is_half_empty(browser):
+    page = browser.new_page(viewport={"width": 650, "height": 900})  # the width of the printed text
+    page.goto(REPORT.as_uri())
+    page.emulate_media(media="print")
+    for block in page.locator("figure, .scroll").all():
+        assert block.bounding_box()["height"] < (A4 - TOP - FOOT) / 25.4 * 96
+        assert block.evaluate("block => getComputedStyle(block).breakInside") == "avoid"
+        assert block.locator("figcaption, caption").count() == 1
+    full = lowest(page.pdf(prefer_css_page_size=True))[:-1]  # the last page ends where it ends
+    assert len(full) > 10 and max(full) < FOOT + (A4 - TOP - FOOT) / 3, full
+    page.close()
+
+
+def lowest(pdf):
+    """How far above each page's lower edge its text and pictures end, in mm, by Chromium's operators."""
+    ends = []
+    for page in re.findall(rb"/Contents (\d+) 0 R", pdf):
+        start = re.search(rb"\n%s 0 obj\s*<<[^>]*/Length (\d+)[^>]*>>\s*stream\r?\n" % page, pdf)
+        operations = zlib.decompress(pdf[start.end() : start.end() + int(start[1])]).decode("latin1")
+        scale, shift, outer, heights = 1.0, 0.0, [], []
+        for operation in operations.splitlines():
+            *values, operator = operation.split()
+            if operator == "q":
+                outer.append((scale, shift))
+            elif operator == "Q":
+                scale, shift = outer.pop()
+            elif operator == "cm":
+                scale, shift = scale * float(values[3]), scale * float(values[5]) + shift
+            elif operator == "Tm":
+                heights.append(scale * float(values[5]) + shift)
+            elif operator == "Do":  # a picture has the height 1
+                heights += [shift, scale + shift]
+        heights = [height / 72 * 25.4 for height in heights]
+        ends.append(min(height for height in heights if FOOT - 1 < height < A4 - TOP + 1))
+    return ends

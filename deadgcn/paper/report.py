@@ -12,19 +12,21 @@ import jinja2
 import pandas as pd
 from math_core import LatexToMathML
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+from ruamel.yaml import YAML
 
 from deadgcn.config import PROJECT
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
 REFERENCES = Path(__file__).with_name("references.csv")
-SOURCE = "Cora"  # the data set in the links of the notebook's source
+CITATION = PROJECT / "CITATION.cff"
 
 
 def render(nb: Any) -> str:
     """Return the HTML page of an executed report notebook, as nbformat reads it.
 
-    The page belongs in `report/`, or in `report/<data set>/` if that is not Cora. Cells tagged `aside` are
-    left out. Raises KeyError for an unknown number or source.
+    The page may be read without the files beside it: a link to another file of the project leads to the
+    address in CITATION.cff. Without one, or if the run is not the one in the repository, its text stays as
+    plain text. Cells tagged `aside` are left out. Raises KeyError for an unknown number or source.
     """
     (marked,) = [cell for cell in nb.cells if "numbers" in cell.metadata.get("tags", ())]
     numbers = marked.outputs[0].data["application/json"]
@@ -48,12 +50,12 @@ def render(nb: Any) -> str:
 
 
 class _Renderer(IPythonRenderer):
-    """Markdown to HTML: formulas as MathML, pictures embedded, links as seen from the page."""
+    """Markdown to HTML: formulas as MathML, pictures embedded, links that work without other files."""
 
     def __init__(self, numbers: dict[str, str]):
         super().__init__(escape=False, embed_images=True, path=PROJECT / numbers["figures"])
-        self.dataset = numbers["dataset"]
-        self.root = ".." if self.dataset == SOURCE else "../.."
+        address = YAML(typ="safe").load(CITATION).get("repository-code") or ""
+        self.address = address.rstrip("/") if numbers["run"] == numbers["written_about"] else ""
 
     def heading(self, text: str, level: int, **attributes: str) -> str:
         return f'<h{level} id="{text.replace(" ", "-")}">{text}</h{level}>\n'
@@ -66,21 +68,23 @@ class _Renderer(IPythonRenderer):
         return f'<div class="equation">{math}</div>'
 
     def link(self, text: str, url: str, title: str | None = None) -> str:
-        if url.startswith("../"):
-            url = self.root + url[2:].replace(f"/{SOURCE}/", f"/{self.dataset}/")
-        elif not re.match(r"#|\w+:", url):
-            url = f"notebooks/{url}"
-        return super().link(text, url, title)
+        if re.match(r"#|\w+:", url):
+            return super().link(text, url, title)
+        path = url[3:] if url.startswith("../") else f"report/notebooks/{url}"  # the executed notebook
+        return super().link(text, f"{self.address}/blob/main/{path}", title) if self.address else text
 
     def image(self, text: str, url: str, title: str | None = None) -> str:
         file = Path(url)
         if not (self.path / file.name).is_file():
             return f'<em id="{file.stem}">This run made no such figure.</em>'
-        return super().image(text, file.name, title).replace("<img", f'<img id="{file.stem}"', 1)
+        picture = super().image(text, file.name, title).replace("<img", f'<img id="{file.stem}"', 1)
+        large = f"large-{file.stem}"  # a popover: a tap on the picture opens it, another one closes it
+        button = f'<button popovertarget="{large}">{picture}</button>'
+        return f'<span class="picture" id="{large}" popover>{button}</span>'
 
     def paragraph(self, text: str) -> str:
         """A picture, a hard line break and a caption make a figure."""
         picture, _, caption = text.partition("<br />\n")
-        if caption and picture.startswith(("<img", "<em id")):
+        if caption and picture.startswith(("<span", "<em id")):
             return f"<figure>\n{picture}\n<figcaption>{caption}</figcaption>\n</figure>\n"
         return super().paragraph(text)

@@ -27,11 +27,13 @@ NUMBERS = {"fall": -3, "n": 10, "run": "Tiny", "written_about": "Tiny"}
 
 
 @pytest.fixture
-def rendered(tmp_path):
+def rendered(tmp_path, monkeypatch):
     """A function that renders a tiny notebook and returns the parsed page."""
     PIL.Image.new("P", (1000, 500)).save(tmp_path / "a.png")
+    monkeypatch.setattr(report, "CITATION", tmp_path / "CITATION.cff")
 
-    def render(text=TEXT, **numbers):
+    def render(text=TEXT, citation="version: 1", **numbers):
+        report.CITATION.write_text(citation)
         values = NUMBERS | {"dataset": "Cora", "figures": str(tmp_path)} | numbers
         data = {"application/json": values}
         table = {"text/html": "<table id='T_t'><caption>Numbers.</caption></table>", "text/plain": "t"}
@@ -65,14 +67,40 @@ def test_a_figure_has_its_picture_alternative_text_and_caption(rendered):
     drawn, missing = rendered().select("figure")
     assert drawn.img["id"] == "a" and drawn.img["alt"] == "A line that falls from one to zero."
     assert drawn.figcaption.text == "Seeds, n = 10. (CSV)"
-    assert missing.em["id"] == "b" and "no such figure" in missing.em.text and not missing.img
+    assert missing.em["id"] == "b" and "no such figure" in missing.em.text and not missing.select("img")
 
 
-@pytest.mark.parametrize(("dataset", "up"), [("Cora", ".."), ("X", "../..")])
-def test_links_are_those_of_the_page(rendered, dataset, up):
-    links = {link.text: link["href"] for link in rendered(dataset=dataset).main.select("a")}
-    assert links["CSV"] == f"{up}/figures/{dataset}/a.csv" and links["Project"] == f"{up}/README.md"
-    assert links["03"] == "notebooks/03_a.ipynb" and links["1"] == "#ref-twice" and links["Figure 2"] == "#b"
+def test_a_picture_is_in_the_page_once_in_a_button_that_enlarges_it(rendered):
+    page = rendered()
+    (button,) = page.select("figure button")
+    assert button.img and page.find(id=button["popovertarget"]).has_attr("popover")
+    assert str(page).count("data:image") == 1
+
+
+ADDRESS = "repository-code: 'https://git.example/one/deadgcn/'"
+
+
+def links(page):
+    """The targets of the links of a page; those within it must exist."""
+    targets = {link.text: link["href"] for link in page.select("a")}
+    within = [target[1:] for target in targets.values() if target.startswith("#")]
+    assert set(within) <= {element["id"] for element in page.select("[id]")}
+    return {text: target for text, target in targets.items() if not target.startswith("#")}
+
+
+def test_links_to_other_files_lead_to_the_address_of_the_repository(rendered):
+    found, blob = links(rendered(citation=ADDRESS)), "https://git.example/one/deadgcn/blob/main"
+    assert found["CSV"] == f"{blob}/figures/Cora/a.csv" and found["Project"] == f"{blob}/README.md"
+    assert found["03"] == f"{blob}/report/notebooks/03_a.ipynb"
+    assert all(target.startswith("https://") for target in found.values())
+
+
+@pytest.mark.parametrize("unknown", [{}, {"citation": ADDRESS, "run": "not the repository's"}])
+def test_without_an_address_only_the_text_of_such_links_is_left(rendered, unknown):
+    page = rendered(**unknown)
+    assert "see 03 [2]." in page.main.text and "n = 10. (CSV)" in page.main.text
+    assert not {"03", "CSV", "Project"} & links(page).keys()
+    assert all(target.startswith("https://") for target in links(page).values())
 
 
 @pytest.mark.parametrize(("text", "name"), [("{{ rise }}", "rise"), ("[@nobody]", "nobody")])
