@@ -80,11 +80,21 @@ def test_the_data_card_has_the_facts_of_the_graphs():
             assert float(text.replace(",", "")) == round(table.loc[fact, "value"], digits), fact
 
 
+def anchors(page):
+    """The fragments of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)", page.read_text(encoding="utf-8"), flags=re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
 def test_links_lead_somewhere(page):
-    text = page.read_text(encoding="utf-8")
-    targets = [target for target in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in target]
-    assert not [target for target in targets if not (page.parent / target).exists()]
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        name, _, heading = target.partition("#")
+        if "://" not in target:
+            path = page.parent / name if name else page
+            assert path.exists(), target
+            assert not heading or heading in anchors(path), target
 
 
 def commands():
