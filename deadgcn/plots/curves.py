@@ -45,14 +45,13 @@ def plot_vs_layer(layers: pd.DataFrame, y: str, *, ax: plt.Axes | None = None, l
     With `log` both axes are logarithmic (as in the paper's figures 1b and 1c) and the mean is geometric.
     Zeros are left out, and so is the mean where more than half of the runs are zero.
     """
-    look = _look(layers, [y], "layer") | {"markers": False}
+    look = _look(layers, [y], "layer") | {"markers": False, "errorbar": None}
     ax = ax or plt.subplots()[1]
     ax.set(xscale="linear", yscale="linear")  # on a log axis seaborn would average logarithms
     ax.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     faint = {"hue": "method", "palette": look["palette"], "linewidth": 0.5, "alpha": 0.3, "legend": False}
     sns.lineplot(layers, x="layer", y=y, units="seed", estimator=None, ax=ax, **faint)
-    look |= {"estimator": _geometric_mean if log else "mean", "errorbar": None}
-    sns.lineplot(layers, x="layer", y=y, ax=ax, **look)
+    sns.lineplot(layers, x="layer", y=y, estimator=_geometric_mean if log else "mean", ax=ax, **look)
     if log:
         ax.set_xscale("log", base=2)
         ax.xaxis.set_major_formatter("{x:g}")
