@@ -1,7 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib import pyplot as plt
 from matplotlib.collections import PathCollection
@@ -57,6 +57,7 @@ def dots_of(depths: list[int], num_methods: int) -> np.ndarray:
     return np.sort(dots.get_offsets()[:, 0]).reshape(len(depths), num_methods)
 
 
+@settings(max_examples=40, deadline=None, derandomize=True, database=None)
 @given(st.lists(st.integers(0, 1000), min_size=1, max_size=8, unique=True), st.integers(1, 7))
 def test_methods_stand_apart_and_close_to_their_depth(depths, num_methods):
     depths = np.sort(depths)
@@ -74,6 +75,7 @@ def test_places_at_the_depths_of_the_study():
     np.testing.assert_allclose(dots_of([2, 6], 3), [[1.92, 2, 2.08], [5.92, 6, 6.08]])
 
 
+@settings(deadline=None, derandomize=True, database=None)
 @given(
     st.lists(st.integers(0, 1000), min_size=1, max_size=12),
     st.sampled_from(["val_acc", "dead_fraction_last"]),
