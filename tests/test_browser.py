@@ -25,7 +25,6 @@ SMOKE |= {"dataset": "SyntheticCora", "n_jobs": 1}  # needs no files and no work
 REPORT = ROOT / "report" / "report.html"
 PICTURES = ROOT / "build" / "browser"  # each page as a test left it
 LAB_FLAGS = "LAB_FLAGS=--no-browser --ServerApp.port=0 --ServerApp.allow_root=True"
-NEWS = "etc/jupyter/lab/user-settings/@jupyterlab/apputils-extension/notification.jupyterlab-settings"
 # A reader's own Jupyter settings, which must not reach the notebooks.
 FOREIGN = {
     "jupyter_server_config.py": "c.ServerApp.contents_manager_class = 'missing.Manager'",
@@ -63,7 +62,6 @@ class Lab:
         for part, left in {"share": "runtime", "etc": "lab"}.items():  # without a developer's own settings
             source = Path(sys.prefix, part, "jupyter")
             shutil.copytree(source, venv / part / "jupyter", ignore=shutil.ignore_patterns(left))
-        write_file(venv / NEWS, '{"fetchNews": "false"}')  # otherwise Lab asks whether it may
         for name, text in FOREIGN.items():
             write_file(folder / "foreign" / name, text)
         env = dict.fromkeys(VARIABLES, str(folder / "foreign"))
@@ -170,6 +168,18 @@ def test_a_notebook_runs_and_its_controls_redraw_the_picture(lab):
         slider.press("ArrowRight")
         expect(picture).not_to_have_attribute("src", before, timeout=MINUTE)
         assert page.locator(".jp-Dialog").count() == 0 and lab.complaints == []
+
+
+def test_a_notebook_that_was_opened_and_saved_is_as_it_was(lab):
+    with lab.page("saved", "lab/workspaces/saved/tree/notebooks/01_data.ipynb") as page:
+        assert page.locator(".jp-Dialog, .jp-toast-button").count() == 0  # no question about news
+        for source in sorted(Path(ROOT, "notebooks").glob("[0-9]*.ipynb")):
+            path = Path(shutil.copy(source, lab.notebooks))  # other tests have run it
+            page.goto(f"{lab.url}lab/workspaces/{path.stem}/tree/notebooks/{path.name}")
+            lab.wait_for_kernel(page)
+            with page.expect_response(lambda told: told.request.method == "PUT" and "contents" in told.url):
+                choose(page, "File", "Save Notebook")
+            assert path.read_bytes() == source.read_bytes(), path.name
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -3,14 +3,18 @@
 import contextlib
 import json
 import os
+import pty
 import re
+import select
 import shutil
 import signal
 import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
-from checkout import ROOT, SET, Checkout
+from checkout import ROOT, SET, Checkout, clean_environment
 
 from deadgcn.paper import execute
 
@@ -116,6 +120,99 @@ def test_an_interruption_leaves_no_process_and_no_output(copy, number):
     assert process.returncode == 2 and "error: interrupted" in text and "Traceback" not in text
     copy.wait_for_the_end()
     assert copy.outputs() == {} and not copy.stages()
+
+
+# Starts a command as a shell does: in the terminal's foreground, and its first process is not a session's.
+SHELL = """
+import os, signal, subprocess, sys
+signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+process = subprocess.Popen(sys.argv[1:], process_group=0)
+os.tcsetpgrp(0, process.pid)
+print("status", process.wait(), flush=True)
+"""
+
+
+class Terminal:
+    """A command in a terminal of its own."""
+
+    def __init__(self, folder, *command):
+        self.text, self.closed = "", False
+        self.leader, self.terminal = pty.fork()
+        if not self.leader:
+            os.chdir(folder)
+            os.execve(sys.executable, [sys.executable, "-c", SHELL, *command], clean_environment())
+
+    def read(self, seconds=0.05):
+        """What has been shown since the last call."""
+        start = len(self.text)
+        while not self.closed and select.select([self.terminal], [], [], seconds)[0]:
+            try:
+                self.text += os.read(self.terminal, 65_536).decode(errors="replace")
+            except OSError:  # all have closed it
+                self.closed = True
+        return self.text[start:]
+
+    def interrupt(self):
+        """Press Ctrl-C; return what is shown from then on, and the status."""
+        self.read()
+        os.write(self.terminal, b"\x03")
+        text, deadline = "", time.monotonic() + 60
+        while not (ended := re.search(r"^status (-?\d+)", text, flags=re.M)):
+            assert time.monotonic() < deadline, text
+            text += self.read()
+        time.sleep(1)  # what outlives the command can still write
+        text += self.read()
+        os.waitpid(self.leader, 0)
+        os.close(self.terminal)
+        return text.replace("\r\n", "\n"), int(ended[1])
+
+
+def _count(copy, word):
+    return sum(word in line for line in copy.processes().values())
+
+
+MOMENTS = {  # when Ctrl-C is pressed, by the processes that run, and for how long
+    "the data set is checked": ("deadgcn.data.graphs", 1, 0.1),
+    "a kernel starts": ("ipykernel", 1, 0),
+    "two kernels run": ("ipykernel", 2, 1.5),
+    "workers start": ("popen_loky", 1, 0),
+    "workers train": ("popen_loky", 4, 4),
+}
+
+
+@pytest.mark.parametrize("way", ["make", "python"])
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_ctrl_c_in_a_terminal_shows_one_line_and_leaves_no_process(copy, moment, way):
+    (copy.root / ".venv" / "etc").mkdir()
+    setting = "{dataset: SyntheticCora, num_seeds: 10, epochs: 300}"
+    names = [f"notebooks/{name}.ipynb" for name in (STUDY, "04_pruning")]
+    command = ["make", "figures", f"NOTEBOOKS={' '.join(names)}", f"SET={setting}"]
+    if way == "python":
+        command = [".venv/bin/python", "-m", "deadgcn.paper.execute", *names, "--set", setting]
+    terminal = Terminal(copy.root, *command)
+    word, number, seconds = MOMENTS[moment]
+    copy.wait_until(lambda: terminal.read(0) is None or _count(copy, word) >= number)
+    time.sleep(seconds)
+    text, status = terminal.interrupt()
+    # make ends itself by the signal, of which a shell makes 130.
+    assert status in ((-signal.SIGINT,) if way == "make" else (130, -signal.SIGINT)), text
+    lines = [line for line in text.split("^C")[-1].splitlines() if line and not line.startswith("status")]
+    own = [line for line in lines if not line.startswith("make: ***")]
+    assert len(own) <= 1 and len(lines) <= 2, text
+    assert all("interrupted" in line for line in own), text
+    copy.wait_until(lambda: not copy.processes(), seconds=10)
+    assert copy.outputs() == {} and not copy.stages()
+
+
+def test_a_second_ctrl_c_does_not_disturb_the_first(copy):
+    (copy.root / ".venv" / "etc").mkdir()
+    terminal = Terminal(copy.root, "make", "figures", f"NOTEBOOKS=notebooks/{STUDY}.ipynb", f"SET={SET}")
+    copy.wait_until(lambda: terminal.read(0) is None or _count(copy, "ipykernel"))
+    os.write(terminal.terminal, b"\x03")
+    time.sleep(0.2)
+    text, status = terminal.interrupt()
+    assert status == -signal.SIGINT and "Traceback" not in text, text
+    copy.wait_until(lambda: not copy.processes(), seconds=10)
 
 
 def test_two_at_once_both_end_right(trained, undisturbed):

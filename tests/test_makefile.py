@@ -1,5 +1,7 @@
 """The Makefile and .ci/run, with an interpreter that only writes down its arguments, one call a line."""
 
+import json
+import os
 import re
 import shutil
 import subprocess
@@ -49,7 +51,9 @@ PLACES = {
     ("report",): ".",
     ("figures", "SET=a: 1"): None,  # a folder below build/, named after the settings
     ("figures", "PROFILE=wide"): "build/wide",
-    ("smoke", "SET=a: 1", "PROFILE=wide"): "build/smoke",
+    ("smoke", "PROFILE=wide"): "build/smoke",
+    ("smoke", "SET=a: 1"): None,
+    ("figures", "SET=a: 1", "PROFILE=wide"): None,
     ("verify",): "build/verify",
 }
 
@@ -86,3 +90,39 @@ def test_setup_follows_the_contents_of_the_lock_file_and_is_repeated_when_interr
         assert make("setup", "PYTHON=./python", folder=project).returncode == status
         assert len(logged(project)) == 3
         python.write_text(FAKE_PYTHON)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_an_unknown_variable_is_refused_by_every_target_with_the_names_of_the_known_ones(project, target):
+    done = make(target, "SETS={a: 1}", folder=project)
+    assert done.returncode == 2 and logged(project) == []
+    assert all(name in done.stderr for name in ("SETS", "SET ", "PROFILE", "NOTEBOOKS", "DRY", "LAB_FLAGS"))
+
+
+def test_flags_of_make_and_all_known_variables_pass(project):
+    known = re.search(r"^KNOWN = (.*)$", (ROOT / "Makefile").read_text(), flags=re.M)[1].split()
+    given = [f"{name}=" for name in known if name != "PYTHON"]
+    done = make("-j2", "-k", "--no-print-directory", "MAKEFLAGS=-s", "help", *given, folder=project)
+    assert done.returncode == 0, done.stderr
+    assert make("profiles", "PIP_FLAGS=-q", "-n", folder=project).returncode == 0  # a make within make
+
+
+def test_a_dry_run_passes_the_option_on_and_does_nothing_else(project):
+    for target in ("figures", "verify"):
+        assert make(target, "DRY=1", folder=project).returncode == 0
+        (line,) = logged(project)
+        assert "[deadgcn.paper.execute]" in line and "[--dry]" in line
+    assert make("test", "DRY=1", folder=project).returncode == 2 and logged(project) == []
+
+
+def test_lab_answers_the_question_about_news_once_and_tells_root_what_to_type(project):
+    done = make("lab", folder=project)
+    if os.getuid() == 0:
+        assert done.returncode == 2 and "LAB_FLAGS=--allow-root" in done.stderr and logged(project) == []
+    assert make("lab", "LAB_FLAGS=--allow-root", folder=project).returncode == 0
+    assert "[--allow-root]" in logged(project)[-1]
+    (answer,) = project.glob(".venv/etc/jupyter/lab/user-settings/@jupyterlab/*/notification.*")
+    assert json.loads(answer.read_text()) == {"fetchNews": "false"}
+    answer.write_text("{}")  # a reader's own choice
+    assert make("lab", "LAB_FLAGS=--allow-root", folder=project).returncode == 0
+    assert answer.read_text() == "{}"

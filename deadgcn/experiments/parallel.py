@@ -135,7 +135,7 @@ def _exit_with_parent() -> None:
     parent = os.getppid()
 
     def watch() -> None:
-        while os.getppid() == parent:
+        while os.getppid() == parent != 1:  # 1: killed before this worker was ready
             time.sleep(1)
         os._exit(1)
 

@@ -5,16 +5,20 @@
 Exit status: 0 if all ran, 1 if one failed, 2 for a refused parameter, data set or file, 130 for Ctrl-C.
 """
 
+import signal
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) == signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until all is imported: there is nothing to clean up
+
 import argparse
 import contextlib
 import functools
 import json
+import logging
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 import zlib
@@ -22,9 +26,10 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
-import psutil
 from filelock import FileLock
+from ruamel.yaml import YAML
 
+from deadgcn.paper.kernel import execute, kill_kernels
 from deadgcn.paper.outputs import STAGE, RunError, check_tables, record, scrub
 from deadgcn.paper.parameters import ParameterError, check, read_defaults
 
@@ -72,7 +77,8 @@ def _params(root: Path, name: str, known: dict[str, Any]) -> dict[str, Any]:
 def resolve_dataset(asked: str) -> str:
     """The data set's name, "auto" resolved, after its files were fetched and checked; imports no torch."""
     command = [sys.executable, "-I", "-m", "deadgcn.data.graphs", asked]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    # It does not hear Ctrl-C, but is killed then.
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, process_group=0)
     if done.returncode:  # it has said why
         raise ParameterError(f"the data set {asked} cannot be used")
     name = done.stdout.split()[0]
@@ -89,7 +95,7 @@ def run(notebook: Path, given: dict[str, Any], output_dir: Path) -> None:
     try:
         if "input_dir" in given:
             check_tables(notebook.parents[1] / given["input_dir"])
-        nb = _papermill(notebook, given)
+        nb = execute(notebook, given)
         page, text = report / "notebooks" / notebook.name, scrub(nb, notebook.parents[1])
         if notebook.stem == REPORT:
             from deadgcn.paper.report import render  # nbconvert is slow to import
@@ -129,56 +135,19 @@ def run_all(given: dict[Path, dict[str, Any]], output_dir: Path) -> None:
 
     # papermill changes the working folder while it runs a notebook: two at once must agree on it.
     with contextlib.chdir(next(iter(given)).parent), ThreadPoolExecutor(2) as pool:
-        for group in groups:
-            started = [pool.submit(run_next, notebook) for notebook in group]
-            try:
+        try:
+            for group in groups:
+                started = [pool.submit(run_next, notebook) for notebook in group]
                 while wait(started, timeout=0.1).not_done:  # a signal may wake another thread
                     pass
-            except KeyboardInterrupt:
-                stop.set()
-                while wait(started, timeout=0.1).not_done:  # one may be about to start its kernel
-                    for kernel in psutil.Process().children():
-                        kernel.kill()
-                raise
-            for one in started:
-                one.result()
-
-
-def _papermill(notebook: Path, given: dict[str, Any]) -> Any:
-    import papermill  # slow to import
-    from jupyter_core.utils import ensure_event_loop
-    from papermill.exceptions import PapermillException
-    from traitlets.config import Config
-
-    # Kernels that start side by side race for TCP ports; sockets in folders of their own cannot collide.
-    # Jupyter makes an event loop for each thread, and leaves it open.
-    with tempfile.TemporaryDirectory(prefix="kernel-") as own, contextlib.closing(ensure_event_loop()):
-        executed = Path(own, notebook.name)
-        kernel = {"transport": "ipc", "connection_file": f"{own}/kernel.json", "ip": f"{own}/socket"}
-        kernel["shutdown_wait_time"] = 1.0  # SIGTERM after half of it: unloading torch takes two seconds
-        try:
-            nb = papermill.execute_notebook(
-                notebook,
-                executed,
-                given,
-                kernel_name="python3",  # not the name stored in the notebook
-                language="python",
-                cwd=notebook.parent,
-                progress_bar=False,
-                coalesce_streams=True,
-                stderr_file=sys.stderr,  # progress bars and warnings
-                config=Config(KernelManager=kernel),
-                # The libraries' objects stay; looking for garbage among them takes a second a notebook.
-                extra_arguments=["--IPKernelApp.exec_lines=import gc; gc.set_threshold(50_000)"],
-            )
-            if any(cell.metadata.papermill.exception for cell in nb.cells):  # sys.exit(0)
-                raise RuntimeError("the notebook called sys.exit")
-            return nb
-        except (PapermillException, RuntimeError) as error:
-            failed = notebook.parents[1] / "build" / "failed" / notebook.name
-            failed.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(executed, failed)
-            raise RunError(f"{notebook.stem}: {type(error).__name__}: {error}\nsee {failed}") from error
+                for one in started:
+                    one.result()
+        except KeyboardInterrupt:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one must not disturb the cleaning up
+            stop.set()
+            logging.disable()  # nbclient reports each kernel's death
+            threading.Thread(target=kill_kernels, daemon=True).start()
+            raise
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -195,6 +164,12 @@ def main(argv: list[str] | None = None) -> int:
         print(f"outputs go to {place}, once no other run writes there", flush=True)
         for kind in ("figures", "results", "report"):  # what cannot be written to is an error before any work
             (place / kind).mkdir(parents=True, exist_ok=True)
+        changes = {}
+        for text in [*(path.read_text(encoding="utf-8") for path in args.files), *args.texts]:
+            changes |= YAML(typ="safe", pure=True).load(text) or {}
+        if changes and place != next(iter(given)).parents[1]:  # `-f settings.yaml` repeats the run
+            lines = [f"{name}: {json.dumps(value)}\n" for name, value in changes.items()]
+            (place / "settings.yaml").write_text("".join(lines), encoding="utf-8")
         with FileLock(place / ".lock"):
             run_all(given, place)
     except (ParameterError, RunError, OSError) as error:
@@ -207,7 +182,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    for number in (signal.SIGTERM, signal.SIGHUP):  # as Ctrl-C: end the kernel, remove the stage
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # end the kernels, remove the stages
         if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
             signal.signal(number, signal.default_int_handler)
     sys.exit(main())

@@ -42,7 +42,7 @@ def test_a_run_leaves_its_files_and_a_rerun_the_same_bytes(executed):
     _, (first, second) = executed
     record = "results/Cora/provenance/01_ok.json"
     tables = {"results/Cora/ok.csv", "results/Cora/other.csv"}
-    assert first.keys() == {*tables, "report/notebooks/01_ok.ipynb", record}
+    assert first.keys() == {*tables, "report/notebooks/01_ok.ipynb", record, "settings.yaml"}
     assert first["results/Cora/ok.csv"] == b"[2, 4] 0.0005 3"
     settings = {"depths": [2, 4], "lr": 0.0005, "epochs": 3, "input_dir": "out"}
     assert json.loads(first[record])["settings"] == settings
@@ -134,6 +134,18 @@ def test_the_default_folder_depends_on_the_settings_only(project):
     plans = [plan([project / "notebooks" / "01_ok.ipynb"], [], [x], None) for x in ("", "lr: 1", "{lr:   1}")]
     plain, one, same = (place for place, _ in plans)
     assert plain.parent == project / "build" and plain != one == same
+
+
+def test_a_changed_run_leaves_a_file_of_its_settings_with_which_it_can_be_repeated(project):
+    more = write_file(project / "more.yaml", "epochs: 8\ndepths: [2]\n")
+    assert call(project, "-f", str(more), "--set", "{epochs: 9, lr: 5e-4}", "--set", "") == 0
+    (folder,) = project.glob("build/run-*")
+    assert (folder / "settings.yaml").read_text() == "epochs: 9\ndepths: [2]\nlr: 0.0005\n"
+    before = contents(folder)
+    assert call(project, "-f", str(folder / "settings.yaml")) == 0
+    assert contents(folder) == before and list(project.glob("build/run-*")) == [folder]
+    assert call(project, "--set", "lr: 1", "--output-dir", ".") == 0
+    assert not (project / "settings.yaml").exists()
 
 
 def test_a_data_set_that_does_not_exist_is_refused(capfd):

@@ -1,0 +1,66 @@
+"""A notebook in a kernel of its own, by papermill, and the end of all kernels and their workers."""
+
+import contextlib
+import os
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from deadgcn.paper.outputs import RunError
+
+
+def execute(notebook: Path, given: dict[str, Any]) -> Any:
+    """Execute a notebook and return it. If RunError, it is in build/failed as far as it ran."""
+    import papermill  # slow to import
+    from jupyter_core.utils import ensure_event_loop
+    from papermill.exceptions import PapermillException
+    from traitlets.config import Config
+
+    # joblib's resource trackers clean up after killed kernels; that is no reason to warn.
+    os.environ["PYTHONWARNINGS"] = "ignore:resource_tracker"
+    # Kernels that start side by side race for TCP ports; sockets in folders of their own cannot collide.
+    # Jupyter makes an event loop for each thread, and leaves it open.
+    with tempfile.TemporaryDirectory(prefix="kernel-") as own, contextlib.closing(ensure_event_loop()):
+        executed = Path(own, notebook.name)
+        kernel = {"transport": "ipc", "connection_file": f"{own}/kernel.json", "ip": f"{own}/socket"}
+        kernel["shutdown_wait_time"] = 1.0  # SIGTERM after half of it: unloading torch takes two seconds
+        try:
+            nb = papermill.execute_notebook(
+                notebook,
+                executed,
+                given,
+                kernel_name="python3",  # not the name stored in the notebook
+                language="python",
+                cwd=notebook.parent,
+                progress_bar=False,
+                coalesce_streams=True,
+                stderr_file=sys.stderr,  # progress bars and warnings
+                config=Config(KernelManager=kernel),
+                # The libraries' objects stay; looking for garbage among them takes a second a notebook.
+                extra_arguments=["--IPKernelApp.exec_lines=import gc; gc.set_threshold(50_000)"],
+            )
+            if any(cell.metadata.papermill.exception for cell in nb.cells):  # sys.exit(0)
+                raise RuntimeError("the notebook called sys.exit")
+            return nb
+        except (PapermillException, RuntimeError) as error:
+            failed = notebook.parents[1] / "build" / "failed" / notebook.name
+            failed.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(executed, failed)
+            raise RunError(f"{notebook.stem}: {type(error).__name__}: {error}\nsee {failed}") from error
+
+
+def kill_kernels() -> None:
+    """Kill kernels and their workers, until this process ends: a notebook may be about to start one."""
+    while True:
+        for kernel in psutil.Process().children():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                kernel.suspend()  # so that it starts no more workers
+                for worker in kernel.children(recursive=True):
+                    worker.terminate()  # joblib's resource trackers ignore it and clean up
+                kernel.kill()
+        time.sleep(0.1)
