@@ -23,12 +23,13 @@ _NAMES = {
         stable_rank effective_rank rank_one_distance""",
     "gcn.training": "train",
     "experiments.grid": "grid run_grid open_study",
-    "experiments.tables": "Tables load_checkpoint",
+    "experiments.tables": "Tables load_model",
+    "experiments.measure": "measure activations layer",
     "experiments.pyg_reference": "run_reference",
     "stats.inference": "MARGIN FACTOR interval",
     "stats.estimates": "summarize paired_difference compare answer share_above",
     "stats.claims": "LINK_LAYERS core_comparisons very_deep_comparisons judge verdict power",
-    "plots.style": """set_style METHOD_STYLES METHOD_COLORS OTHER_COLORS axis_label share_legend
+    "plots.style": """set_style METHOD_STYLES method_colors OTHER_COLORS axis_label share_legend
         publish""",
     "plots.curves": "plot_vs_num_layers plot_vs_layer error_bar",
     "plots.forest": "plot_forest ANSWER_COLORS ANSWER_MARKERS",

@@ -1,32 +1,55 @@
-"""One run's settings, validated. Imports no torch, so that bad settings are refused at once."""
+"""Settings of runs and parameters of notebooks, checked in one place. Imports no torch."""
 
-from collections.abc import Callable
+import difflib
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, Literal
+from reprlib import Repr
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_serializer, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 
 PROJECT = Path(__file__).resolve().parents[1]  # the folder of notebooks/, params/, data/ and .cache/
 DATASETS = ("Cora", "CiteSeer", "PubMed", "SyntheticCora")
+METHODS = {"ReLU": {}, "ReLU + pruning": {"strip": True}, "LeakyReLU": {"act": "leaky_relu"}}
 # Activations that PyTorch Geometric knows by these names: one number in, one out, nothing drawn or learned.
 ACTS = ("relu", "leaky_relu", "elu", "selu", "celu", "gelu", "silu", "mish", "tanh", "sigmoid", "softplus")
 
 # What is done to neurons instead of stripping all dead ones; deadgcn/gcn/interventions.py defines them.
-INTERVENTIONS = ("none", "partial", "sham", "most positive", "random negative", "bias shift", "rescale")
-INTERVENTIONS += ("reset moments", "leaky gradient", "silence", "freeze")
+CHOOSING_WEIGHTS = ("partial", "sham", "most positive", "random negative", "rescale", "reset moments")
+WITH_DOSE = ("partial", "leaky gradient", "silence", "freeze")
+INTERVENTIONS = tuple(dict.fromkeys(("none", *CHOOSING_WEIGHTS, "bias shift", *WITH_DOSE)))
+
+_short = Repr()
+_short.maxlevel, _short.maxother = 2, 60  # of nested lists, and for a class's path
+show = _short.repr
+
+
+class ParameterError(ValueError):
+    """A setting or parameter that is unknown or not legal, or a file of them that cannot be read."""
 
 
 class Config(BaseModel):
     """Settings of one run: one network, trained from one seed.
 
     Defaults are those of the paper's experiments. Where its text and its code differ, the default is the
-    code's, which made the numbers, and the comment gives the text's value. An unknown name, a wrong type or
-    a value out of range raises ``pydantic.ValidationError``.
+    code's, which made the numbers, and the comment gives the text's value. An unknown name, a wrong type, a
+    value out of range, and a setting that changes nothing beside the others raise ``ParameterError``, a
+    ``ValueError``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
-    dataset: str = "Cora"  # a name that load_graph knows
+    dataset: str = "Cora"  # a name that load_graph knows, or the one given to run_grid with a graph
+    split: int = Field(0, ge=0)  # which column of masks [N, S]; the paper's graphs have one split
     method: str = Field("ReLU", min_length=1)  # the arm's label in tables and figures; changes no number
     num_layers: int = Field(10, ge=0, le=10_000)  # graph convolutions; 0 is the linear head alone
     seed: int = Field(0, ge=0, lt=2**63)  # the original set none
@@ -34,7 +57,7 @@ class Config(BaseModel):
     propagation: float = Field(1.0, ge=0, le=1)  # share a of the graph in (1 - a) I + a Â; 0: no graph
     normalize_features: bool = False  # each row by its sum; the paper's are raw 0/1 words
     hidden_channels: int = Field(32, ge=1, le=65_536)
-    act: str | Callable = "relu"  # one of ACTS, or a function of pre-activations [N, d]
+    act: str | Callable = "relu"  # one of ACTS, a module of torch.nn, or a function of pre-activations [N, d]
     negative_slope: float = Field(0.8, gt=0, lt=1)  # of leaky_relu
     bias: bool = True  # the convolutions' biases
     init: Literal["glorot", "he", "orthogonal", "looks_linear"] = "glorot"  # of the convolutions' weights
@@ -52,14 +75,19 @@ class Config(BaseModel):
     amount: float = Field(0.1, gt=0, le=1)  # share of a dead neuron's candidate weights
     among: Literal["negative", "all"] = "negative"  # candidates; "all" is the original's `prune_all`
     rounding: Literal["floor", "ceil"] = "floor"  # text: ceil
-    replacement: Literal["zero", "normal", "he"] = "zero"
     death_nodes: Literal["all", "val"] = "all"  # nodes on which death is judged; text: val
     dead_threshold: float = Field(1.0, gt=0, le=1)  # share of those nodes that must be exactly 0
     warmup: int = Field(1, ge=0)  # first epoch (from 0) that may be best or be stripped; text: 0
-    strip_every: int = Field(1, ge=1)  # gates both, as in the original's code
     intervention: Literal[INTERVENTIONS] = "none"  # instead of strip; see gcn/interventions.py
     dose: float = Field(1.0, gt=0, le=1)  # of some interventions: the share of the neurons, or the slope
-    best_kept: Literal["before strip", "after strip"] = "before strip"  # of its epoch; the text does not say
+
+    def __init__(self, **settings: Any) -> None:
+        try:
+            super().__init__(**settings)
+        except ValidationError as invalid:
+            raise ParameterError(
+                "\n".join(_sentence(type(self), error) for error in invalid.errors())
+            ) from None
 
     @field_validator("*", mode="before")
     @classmethod
@@ -69,10 +97,13 @@ class Config(BaseModel):
     @field_validator("act")
     @classmethod
     def _known_act(cls, act: str | Callable) -> str | Callable:
+        if isinstance(act, str):
+            spelt = {name.replace("_", ""): name for name in ACTS}  # as PyTorch Geometric reads names
+            act = spelt.get(act.lower().replace("_", ""), act)
         trained = isinstance(act, type) or list(getattr(act, "parameters", list)())
         if trained or (isinstance(act, str) and act not in ACTS):
-            legal = f"{', '.join(ACTS)}, or a function without parameters"
-            raise ValueError(f"must be one of {legal}, but {act!r} was passed")
+            legal = f"{', '.join(ACTS)}, a module of torch.nn without parameters, or a function"
+            raise ValueError(f"must be one of {legal}")
         return act
 
     @field_serializer("act")
@@ -80,25 +111,112 @@ class Config(BaseModel):
         return act if isinstance(act, str) else getattr(act, "__name__", repr(act))
 
     @model_validator(mode="after")
-    def _some_epoch_counts(self) -> "Config":
-        if not any(self.counts(epoch) for epoch in range(self.warmup, self.epochs)):
-            shown = f"epochs={self.epochs}, warmup={self.warmup} and strip_every={self.strip_every}"
-            raise ValueError(f"at least one epoch must be evaluated, but {shown} leave none")
-        return self
-
-    @model_validator(mode="after")
     def _settings_fit(self) -> "Config":
+        if self.warmup >= self.epochs:
+            shown = f"epochs={self.epochs}, warmup={self.warmup}"
+            raise ValueError(f"at least one epoch must be evaluated, but {shown} leave none")
         if self.init == "looks_linear" and self.hidden_channels % 2:
             raise ValueError(f"looks_linear needs an even hidden_channels, but got {self.hidden_channels}")
         if self.intervention != "none" and (self.strip or self.act != "relu"):
             found = f"{self.strip}, {self.act!r}"
             raise ValueError(f"{self.intervention!r} needs strip=False and act='relu', but got {found}")
-        if self.intervention == "sham" and self.replacement != "zero":
-            raise ValueError(f"'sham' needs replacement='zero', but got {self.replacement!r}")
         if self.intervention == "bias shift" and not self.bias:
             raise ValueError("'bias shift' needs bias=True, but got False")
         return self
 
+    @model_validator(mode="after")
+    def _settings_matter(self) -> "Config":
+        """Refuse what would give another arm's numbers under a new label."""
+        by_weights = self.strip or self.intervention in CHOOSING_WEIGHTS
+        rules = [
+            (["negative_slope"], self.act == "leaky_relu", "act='leaky_relu'"),
+            (["weight_decay_on", "decoupled"], self.weight_decay != 0, "weight_decay"),
+            (["amount", "among", "rounding"], by_weights, "strip=True"),
+            (["death_nodes"], by_weights or self.intervention == "bias shift", "strip=True"),
+            (["dose"], self.intervention in WITH_DOSE, f"an intervention among {WITH_DOSE}"),
+        ]
+        for names, matters, need in rules:
+            for name in names:
+                value, default = getattr(self, name), Config.model_fields[name].default
+                if not matters and value not in (default, None):
+                    raise ValueError(f"{name} = {value!r}: changes nothing without {need}")
+        return self
+
     def counts(self, epoch: int) -> bool:
         """Whether the model of this epoch (from 0) may be kept as best and is then stripped."""
-        return epoch >= self.warmup and epoch % self.strip_every == 0
+        return epoch >= self.warmup
+
+
+def _ascending(values: list[int]) -> list[int]:
+    if values != sorted(set(values)) or values[-1] < 1:
+        raise ValueError("should be different numbers in ascending order, the last one above 0")
+    return values
+
+
+def _arms(arms: dict[str, dict]) -> dict[str, dict]:
+    for label, settings in arms.items():
+        if label in METHODS or (
+            keys := settings.keys() & {"dataset", "method", "num_layers", "seed", "split"}
+        ):
+            fault = "is an arm of the study" if label in METHODS else f"must not set {', '.join(keys)}"
+            raise ValueError(f"the arm {label!r} {fault}")
+        Config(method=label, **settings)
+    return arms
+
+
+Count = Annotated[int, Field(ge=1, le=10_000)]
+Depth = Annotated[int, Field(ge=0, le=10_000)]  # 0 is the linear head alone
+Counts = Annotated[list[Count], Field(min_length=1), AfterValidator(_ascending)]
+Depths = Annotated[list[Depth], Field(min_length=1), AfterValidator(_ascending)]
+
+
+class Parameters(Config, strict=True):
+    """What notebooks may be given: a run's settings, and these. The defaults are the notebooks' own."""
+
+    hidden_channels: Annotated[int, Field(ge=2, le=65_536, multiple_of=2)] = None  # 08 pairs them
+    dataset: Annotated[str, Field(pattern=r"^([A-Za-z][A-Za-z0-9_.-]*|[^\n]+\.pt)$")] = None
+    arms: Annotated[dict[str, dict[str, Any]], AfterValidator(_arms)] = None  # label -> settings
+    depths: Depths = None
+    num_layers: Count = None  # of the very deep networks
+    example_num_layers: Count = None
+    first_seed: Annotated[int, Field(ge=0, le=10**9)] = None
+    num_seeds: Count = None  # runs of each arm, from first_seed
+    num_seeds_deep: Count = None  # at num_layers
+    num_seeds_pairs: Count = None  # of the main interventions
+    num_seeds_more: Count = None  # of the others
+    num_seeds_others: Count = None  # of the arms that a recipe is compared with
+    deeper_depths: Annotated[Counts, Field(min_length=2, max_length=2)] = None  # with fewer weights decayed
+    search_depths: Counts = None
+    epochs_alive: Count = None
+    powers: Counts = None  # of the normalised adjacency
+    save_checkpoints: bool = None
+    n_jobs: Literal[-1] | Annotated[int, Field(ge=1, le=1024)] = None
+    scheduler: Annotated[str, Field(pattern=r"^((tcp|tls)://[^\s/]+:\d{1,5})?$")] = None  # empty: no Dask
+    output_dir: str = None
+    input_dir: str = None
+
+
+def label_of(dataset: str) -> str:
+    """The name of a data set in tables, titles and paths: that of its file if it is one."""
+    return Path(dataset).stem if dataset.endswith(".pt") else dataset
+
+
+def unknown(name: str, value: Any, known: Iterable[str]) -> str:
+    """A sentence about a name that is not known: a near one that was meant, or where such settings go."""
+    if near := difflib.get_close_matches(name, known, n=1, cutoff=0.75):
+        hint = f"did you mean {near[0]}?"
+    elif name in Config.model_fields:
+        hint = f"as a setting of an arm it is known, such as arms: {{mine: {{{name}: {show(value)}}}}}"
+    elif name in Parameters.model_fields:
+        hint = "it is a parameter of notebooks, not of a run"
+    else:
+        hint = f"known are {', '.join(sorted(known))}"
+    return f"{name} = {show(value)}: unknown; {hint}"
+
+
+def _sentence(model: type[Config], error: Any) -> str:
+    name = ".".join(map(str, error["loc"]))
+    if error["type"] == "extra_forbidden":
+        return unknown(name, error["input"], model.model_fields)
+    message = error["msg"].removeprefix("Value error, ")
+    return f"{name} = {show(error['input'])}: {message}" if name else message

@@ -5,6 +5,7 @@ torch and PyTorch Geometric take seconds to import, so they are imported only wh
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 import warnings
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 import pooch
 from requests import RequestException
 
-from deadgcn.config import DATASETS, PROJECT
+from deadgcn.config import DATASETS, PROJECT, label_of
 from deadgcn.data import RECORD, DataError, DataUnavailableError, check_files, read_checksums
 
 if TYPE_CHECKING:
@@ -30,36 +31,61 @@ RAW_PARTS = ("x", "tx", "allx", "y", "ty", "ally", "graph", "test.index")
 SHA256 = read_checksums(Path(__file__).with_name("sha256.txt"))  # of Cora and CiteSeer
 
 
-def load_graph(name: str, root: str | Path | None = None) -> Data:
+def load_graph(name: str, root: str | Path | None = None, split: int = 0) -> Data:
     """Graph with its public split; Cora, CiteSeer and PubMed exactly as PyG's ``Planetoid`` returns them.
 
     ``x [N, F]`` holds the raw features as dense float32, ``y [N]`` the classes, ``edge_index [2, E]`` both
-    directions of each edge, and ``train_mask``, ``val_mask`` and ``test_mask [N]`` the split.
+    directions of each edge, and ``train_mask``, ``val_mask`` and ``test_mask [N]`` the split: of masks
+    ``[N, S]`` the column ``split``, or what :func:`deadgcn.data.own.complete` makes if there is none.
 
     Raw files are in ``root/name/raw`` (``root``: the project's ``data/``), else copied from ``shared/data/``
     beside the project, else downloaded. They are pickles: their SHA-256 is checked before any is opened.
-    "SyntheticCora" is generated. For other names see :mod:`deadgcn.data.pyg`. Raises ``ValueError`` for an
-    unknown name, ``DataUnavailableError`` if files cannot be obtained, and ``DataError`` if one is damaged or
-    the graph cannot be trained on.
+    "SyntheticCora" is generated. A name that ends with ".pt" is a file (relative to the project) with a PyG
+    ``Data`` saved by ``torch.save``, which is read without running code. For other names see
+    :mod:`deadgcn.data.pyg`. Raises ``ValueError`` for an unknown name, ``DataUnavailableError`` if files
+    cannot be obtained, and ``DataError`` if one is damaged or the graph cannot be trained on.
     """
     from torch_geometric.io import read_planetoid_data
 
-    from deadgcn.data import pyg
+    from deadgcn.data import own, pyg
     from deadgcn.data.synthetic import synthetic_cora
 
     folder = _ensure(name, root)
     if name == "SyntheticCora":
-        return synthetic_cora()
-    if name in DATASETS:
-        return read_planetoid_data(str(folder / "raw"), name)
-    return pyg.load(name, folder)
+        graph = synthetic_cora()
+    elif name in DATASETS:
+        graph = read_planetoid_data(str(folder / "raw"), name)
+    else:
+        graph = read_graph(name) if name.endswith(".pt") else pyg.load(name, folder)
+    return own.checked(graph, split, name)
+
+
+def read_graph(path: str | Path) -> Data:
+    """A graph, unchecked, from a file (relative to the project) of one's own; nothing in it is run."""
+    import torch
+    from torch_geometric.data import Data, data, storage
+
+    # For good: the context for a time would also take away what PyTorch Geometric has added itself.
+    torch.serialization.add_safe_globals(
+        [Data, data.DataEdgeAttr, data.DataTensorAttr, storage.GlobalStorage]
+    )
+    path = PROJECT / path
+    try:
+        graph = torch.load(path, weights_only=True)
+    except Exception as error:  # torch.load can raise almost anything on a corrupt file
+        fault = f"{type(error).__name__}; it may hold tensors and numbers only"
+        raise DataError(f"{path} cannot be read as a PyG Data saved by torch.save ({fault})") from error
+    if not isinstance(graph, Data):
+        raise DataError(f"{path} must hold a PyG Data, but holds a {type(graph).__name__}")
+    return graph
 
 
 def resolve_dataset(name: str, root: str | Path | None = None) -> str:
     """Name of the data set to use, once its files are in place and checked. Opens none of them.
 
     "auto" stands for "Cora", or for "SyntheticCora" if Cora's files cannot be obtained; a damaged file is an
-    error even then. Raises as :func:`load_graph` does.
+    error even then. A ".pt" file must be there, and its name must not be another data set's. Raises as
+    :func:`load_graph` does.
     """
     if name != "auto":
         _ensure(name, root)
@@ -73,13 +99,26 @@ def resolve_dataset(name: str, root: str | Path | None = None) -> str:
 def _ensure(name: str, root: str | Path | None) -> Path:
     """Obtain the data set's files if they are missing, check them if not, and return their folder."""
     folder = Path(root or PROJECT / "data", name)
-    if name not in DATASETS:
+    if name.endswith(".pt"):
+        check_label(label_of(name))
+        if not (PROJECT / name).is_file():
+            raise DataUnavailableError(f"{PROJECT / name} does not exist")
+    elif name not in DATASETS:
         from deadgcn.data import pyg
 
         pyg.ensure(name, folder)
     elif name != "SyntheticCora":
         _ensure_planetoid(name, folder / "raw")
     return folder
+
+
+def check_label(name: str) -> None:
+    """Raise ``ValueError`` unless a graph of one's own may have this name."""
+    from deadgcn.data import pyg
+
+    if name in DATASETS or pyg.known(name) or not re.fullmatch(r"[A-Za-z][\w.-]*", name):
+        rule = "a letter, then letters, digits, '_', '.' or '-', and not the name of another data set"
+        raise ValueError(f"the name of a graph of your own must be {rule}, but {name!r} was passed")
 
 
 def _ensure_planetoid(name: str, raw: Path) -> None:

@@ -9,16 +9,11 @@ import tempfile
 from pathlib import Path
 
 import pooch
-import torch
-from torch import Tensor
 from torch_geometric import datasets
 from torch_geometric.data import Data, Dataset
-from torch_geometric.utils import to_undirected
 
 from deadgcn.config import DATASETS
 from deadgcn.data import RECORD, DataError, DataUnavailableError, check_files, read_checksums
-
-MASKS = ("train_mask", "val_mask", "test_mask")
 
 
 def ensure(name: str, folder: Path) -> None:
@@ -27,9 +22,10 @@ def ensure(name: str, folder: Path) -> None:
     Raises ``ValueError`` for an unknown name, ``DataUnavailableError`` if the data set cannot be obtained,
     and ``DataError`` if a file has changed since its first use.
     """
-    kind = name.partition("-")[0]
-    if kind not in datasets.__all__ or kind.startswith("Fake") or not re.fullmatch(r"[\w.-]+", name):
-        legal = f"{', '.join(DATASETS)}, auto (in notebooks), or a data set of PyG's, such as Amazon-Photo"
+    if not known(name) or not re.fullmatch(r"[\w.-]+", name):
+        legal = (
+            f"{', '.join(DATASETS)}, auto (in notebooks), a .pt file, or one of PyG's, such as Amazon-Photo"
+        )
         raise ValueError(f"dataset must be one of {legal}, but {name!r} was passed")
     if name == "KarateClub":
         return
@@ -48,45 +44,21 @@ def ensure(name: str, folder: Path) -> None:
             os.rename(fresh, folder)
 
 
-def load(name: str, folder: Path) -> Data:
-    """The graph with ``x [N, F]``, ``y [N]``, both directions of every edge, and its first split.
+def known(name: str) -> bool:
+    """Whether PyTorch Geometric has a data set of this name."""
+    kind = name.partition("-")[0]
+    return kind in datasets.__all__ and not kind.startswith("Fake")
 
-    A graph without a split gets one from :func:`split`. Call :func:`ensure` first, which checks the files in
-    the folder. Raises as :func:`ensure` does, and ``DataError`` if the graph cannot be trained on.
+
+def load(name: str, folder: Path) -> Data:
+    """The graph as PyTorch Geometric has it. Call :func:`ensure` first, which checks the files in the folder.
+
+    Raises as :func:`ensure` does, and ``DataError`` if the data set has several graphs.
     """
     dataset = _construct(name, folder)
-    graph = dataset[0]
-    fault = "it has several graphs" if len(dataset) != 1 else _fault(graph)
-    if fault:
-        raise DataError(f"{name} cannot be used: {fault}. It is {graph}.")
-    masks = {key: graph[key].reshape(len(graph.y), -1)[:, 0].bool() for key in MASKS if key in graph}
-    if len(masks) < len(MASKS):
-        masks = split(graph.y, masks.get("train_mask"))
-    if empty := [key for key, mask in masks.items() if not mask.any()]:
-        raise DataError(f"{name} cannot be used: no node is in its {' or '.join(empty)}.")
-    edges = to_undirected(graph.edge_index, num_nodes=len(graph.y))
-    return Data(x=graph.x.to_dense().float(), y=graph.y, edge_index=edges, **masks)
-
-
-def split(y: Tensor, train_mask: Tensor | None = None) -> dict[str, Tensor]:
-    """Masks ``[N]`` of training, validation and test nodes; the same classes ``[N]`` have the same split.
-
-    20 nodes of each class train (at most half of them), 30 per class validate (at most half of the rest), and
-    the others test, as in Shchur et al. 2018, arXiv 1811.05868. A given ``train_mask`` is kept.
-
-    >>> {name: int(mask.sum()) for name, mask in split(torch.tensor([0, 0, 0, 1, 1, 1])).items()}
-    {'train_mask': 2, 'val_mask': 2, 'test_mask': 2}
-    """
-    order = torch.randperm(len(y), generator=torch.Generator().manual_seed(0))
-    if train_mask is None:
-        train_mask = torch.zeros_like(y, dtype=torch.bool)
-        for label in y.unique():
-            nodes = order[y[order] == label]
-            train_mask[nodes[: min(20, len(nodes) // 2)]] = True
-    rest = order[~train_mask[order]]
-    val_mask = torch.zeros_like(train_mask)
-    val_mask[rest[: min(30 * len(y.unique()), len(rest) // 2)]] = True
-    return {"train_mask": train_mask, "val_mask": val_mask, "test_mask": ~train_mask & ~val_mask}
+    if len(dataset) != 1:
+        raise DataError(f"{name} cannot be used: it has {len(dataset)} graphs")
+    return dataset[0]
 
 
 def _files(folder: Path) -> list[Path]:
@@ -104,17 +76,3 @@ def _construct(name: str, folder: Path) -> Dataset:
         raise DataUnavailableError(f"{name} is not there and cannot be downloaded: {error}") from error
     except Exception as error:  # an unknown name or a malformed file can raise almost anything in PyG
         raise DataError(f"PyTorch Geometric cannot load {name!r}: {error!r}") from error
-
-
-def _fault(graph: Data) -> str | None:
-    x, y, edges = (getattr(graph, key, None) for key in ("x", "y", "edge_index"))
-    tensors = torch.is_tensor(x) and torch.is_tensor(y) and torch.is_tensor(edges)
-    if not tensors or x.dim() != 2 or not x.numel() or y.shape != x.shape[:1] or y.is_floating_point():
-        return "it needs features x [N, F], one class per node y [N], and edge_index [2, E]"
-    if not x.to_dense().isfinite().all():
-        return "some features are not finite (NaN or infinity)"
-    if (classes := y.unique().tolist()) != list(range(len(classes))) or len(classes) < 2:
-        return f"its classes must be 0, 1, ..., C - 1 (C at least 2), each with nodes, but are {classes}"
-    if not (edges[0] != edges[1]).any() or int(edges.min()) < 0 or int(edges.max()) >= len(y):
-        return f"it has no edge between two of its nodes, or an edge to a node outside 0 to {len(y) - 1}"
-    return None

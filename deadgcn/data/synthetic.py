@@ -5,7 +5,7 @@ import torch
 from torch_geometric.data import Data
 from torch_geometric.utils import remove_self_loops, to_undirected
 
-from deadgcn.data.pyg import split
+from deadgcn.data.own import complete
 
 NUM_NODES, NUM_WORDS = 2_708, 1_433  # Cora's
 CLASS_SIZES = np.array([351, 217, 418, 818, 426, 298, 180])
@@ -18,7 +18,7 @@ def synthetic_cora(num_nodes: int = NUM_NODES, seed: int = 0) -> Data:
     are about Cora's. Classes consist of communities of up to 30 nodes, which share many of their edges and
     their vocabulary. At the default size, and at no other, a two-layer GCN is about as accurate as on Cora
     (75 to 87 %), as are the words alone (about 50 %). No node is isolated. The split is that of
-    :func:`deadgcn.data.pyg.split`. Raises ``ValueError`` if ``num_nodes`` is no whole number from 200.
+    :func:`deadgcn.data.own.complete`. Raises ``ValueError`` if ``num_nodes`` is no whole number from 200.
     """
     if type(num_nodes) is not int or num_nodes < 200:  # below, the smallest class is too small to split
         raise ValueError(f"num_nodes must be a whole number from 200, but {num_nodes!r} was passed.")
@@ -29,7 +29,7 @@ def synthetic_cora(num_nodes: int = NUM_NODES, seed: int = 0) -> Data:
     edges = remove_self_loops(torch.from_numpy(_draw_edges(rng, label, block)))[0]  # [2, E]
     words = torch.from_numpy(_draw_words(rng, block))  # [N, F]
     y = torch.from_numpy(label)
-    return Data(x=words, edge_index=to_undirected(edges, num_nodes=num_nodes), y=y, **split(y))
+    return Data(x=words, edge_index=to_undirected(edges, num_nodes=num_nodes), y=y, **complete(y))
 
 
 def _draw_edges(rng: np.random.Generator, label: np.ndarray, block: np.ndarray) -> np.ndarray:

@@ -12,13 +12,13 @@ from typing import Any
 import pandas as pd
 from torch_geometric.data import Data
 
-from deadgcn.config import PROJECT, Config
-from deadgcn.data.graphs import load_graph, resolve_dataset
+from deadgcn.config import METHODS, PROJECT, Config, Parameters, label_of
+from deadgcn.data.graphs import check_label, load_graph, read_graph, resolve_dataset
+from deadgcn.data.own import Content, checked
 from deadgcn.experiments.parallel import run_chunks
 from deadgcn.experiments.tables import Tables
 from deadgcn.gcn.training import resolve_device, train, use_one_thread
 
-METHODS = {"ReLU": {}, "ReLU + pruning": {"strip": True}, "LeakyReLU": {"act": "leaky_relu"}}
 # Seeds 0-4, 5-9, ... run side by side. On a processor more are no faster and leave cores idle at the end. A
 # GPU wants many; how many is unmeasured, and 128 layers of 100 runs need 5 GB.
 SEEDS_PER_CHUNK = {"cpu": 5, "cuda": 100}
@@ -48,6 +48,8 @@ def grid(methods: Iterable[str] | Mapping[str, Mapping[str, Any]], **axes: Any) 
 
 def run_grid(
     configs: Sequence[Config],
+    graph: Data | None = None,
+    name: str | None = None,
     n_jobs: int = -1,
     cache: str | Path | None = ".cache",
     device: str = "auto",
@@ -57,14 +59,25 @@ def run_grid(
 
     Args:
         configs: from :func:`grid`, or a list of your own; no run may occur twice.
+        graph: a PyG ``Data`` of your own, on which all train instead of on ``config.dataset``;
+            :func:`deadgcn.data.own.checked` says what is legal. Masks ``[N, S]`` have S splits, of which
+            ``config.split`` is one; missing masks are made.
+        name: of that graph in tables, titles and paths; not that of another data set.
         n_jobs: number of worker processes of one thread each; -1 is one per core. Unused on CUDA.
-        cache: folder for finished runs (relative to the project), or None. A run is trained again if torch,
-            the kind of device, ``config.py``, ``data/`` or ``gcn/`` changed, or if ``act`` is a function.
+        cache: folder for finished runs (relative to the project), or None. A run is trained again if the
+            graph, torch, PyTorch Geometric, the kind of device, ``config.py``, ``data/`` or ``gcn/`` changed,
+            or if ``act`` is a function.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         scheduler: address of a Dask scheduler whose workers then train (see ``docs/cluster.md``).
 
-    Raises ``ValueError`` for what cannot be trained, and ``OSError`` if there is no scheduler or no worker.
+    Raises ``ValueError`` or ``DataError`` for what cannot be trained, and ``OSError`` if there is no
+    scheduler or no worker.
     """
+    if (graph is None) != (name is None):
+        raise ValueError(f"graph and name must be given together, but name is {name!r}")
+    if graph is not None:
+        check_label(name)
+        configs = [config.model_copy(update={"dataset": name}) for config in configs]
     repeated = [config for config, count in Counter(configs).items() if count > 1]
     if repeated or not configs:
         raise ValueError(f"configs must be different runs, at least one, but got {repeated[:1]}")
@@ -72,12 +85,17 @@ def run_grid(
         raise ValueError(f"n_jobs must be a positive number, or -1 for all cores, but {n_jobs!r} was passed")
     kind = resolve_device(device).type
     runs = [config.model_copy(update={"method": "-"}) for config in configs]  # a label changes no number
+    content = None
+    if graph is not None:
+        for split in {run.split for run in runs}:
+            checked(graph, split, name)
+        content = Content.of(graph)
 
     def chunk_of(run: Config) -> tuple:  # functions are compared by identity
         return run.model_copy(update={"seed": 0}), run.seed // SEEDS_PER_CHUNK[kind]
 
-    jobs = 1 if kind == "cuda" else n_jobs
-    results = run_chunks(partial(train, device=kind), runs, chunk_of, kind, jobs, cache, scheduler)
+    work, jobs = partial(train, graph=content, device=kind), 1 if kind == "cuda" else n_jobs
+    results = run_chunks(work, runs, chunk_of, kind, content, jobs, cache, scheduler)
     return Tables.from_results(configs, results)
 
 
@@ -90,6 +108,7 @@ class Study:
     figures: Path  # folders for what the notebook makes; they exist
     results: Path
     settings: dict[str, Any]  # keyword arguments for `grid`
+    seeds: range  # `num_seeds` from `first_seed` on
     num_classes: int
     majority: float  # accuracy of always answering the largest class of the test nodes
     val_majority: float  # the same for the validation nodes
@@ -119,27 +138,37 @@ class Study:
         return f"**{self.dataset}**{kind}: {sizes}; majority class {self.majority:.1%} of the test nodes."
 
 
-def open_study(
-    dataset: str, output_dir: str, n_jobs: int = -1, scheduler: str = "", dropout: float = 0, **settings: Any
-) -> Study:
-    """Load a data set and create the folders ``output_dir/{figures,results}/<dataset>`` in the project.
+def open_study(parameters: Mapping[str, Any]) -> Study:
+    """Check a notebook's parameters, load its data set and create ``output_dir/{figures,results}/<dataset>``.
 
-    ``"auto"`` is Cora, or its synthetic twin if Cora's files cannot be obtained. `dropout` acts on the
-    features and after each activation; `settings` are other fields of :class:`Config` that all runs share.
-    Raises ``ValueError`` for an unknown data set or setting, or a value out of range.
+    `parameters` are those of :class:`deadgcn.config.Parameters` by name, such as a notebook's ``globals()``;
+    other names are ignored. The data set "auto" is Cora, or its synthetic twin if Cora's files cannot be
+    obtained. ``dropout`` acts on the features and after each activation; all runs share what else is a field
+    of :class:`Config`. Raises ``ParameterError`` for what is not legal, and as :func:`load_graph` does.
     """
-    dataset = resolve_dataset(dataset)
-    shared = {"dataset": dataset, "dropout": dropout, "input_dropout": dropout, **settings}
-    Config(**shared)  # refuses bad settings
+    parameters = {name: value for name, value in parameters.items() if name in Parameters.model_fields}
+    Parameters(**parameters)
+    dataset = resolve_dataset(parameters["dataset"])
+    names = Config.model_fields.keys() - {"method", "num_layers", "seed"}
+    shared = {name: value for name, value in parameters.items() if name in names}
+    shared |= {"dataset": label_of(dataset)}
+    if "dropout" in shared:
+        shared["input_dropout"] = shared["dropout"]
     use_one_thread()  # so that what a notebook computes itself is rounded as in training
-    graph = load_graph(dataset)
-    folders = [PROJECT / output_dir / kind / dataset for kind in ("figures", "results")]
+    graph = load_graph(dataset, split=shared.get("split", 0))
+    folders = [
+        PROJECT / parameters["output_dir"] / kind / label_of(dataset) for kind in ("figures", "results")
+    ]
     for folder in folders:
         folder.mkdir(parents=True, exist_ok=True)
     classes = [graph.y[mask] for mask in (graph.test_mask, graph.val_mask)]
     majorities = [y.bincount().max().item() / len(y) for y in classes]
-    run = partial(run_grid, n_jobs=n_jobs, scheduler=scheduler)
-    return Study(dataset, graph, *folders, shared, int(graph.y.max()) + 1, *majorities, run)
+    own = {"graph": read_graph(dataset), "name": label_of(dataset)} if dataset.endswith(".pt") else {}
+    options = {name: parameters[name] for name in ("n_jobs", "scheduler") if name in parameters}
+    run = partial(run_grid, **own, **options)
+    first, classes = parameters.get("first_seed", 0), int(graph.y.max()) + 1
+    seeds = range(first, first + parameters.get("num_seeds", 0))
+    return Study(label_of(dataset), graph, *folders, shared, seeds, classes, *majorities, run)
 
 
 def _as_list(value: Any) -> list:

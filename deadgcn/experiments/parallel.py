@@ -4,18 +4,21 @@ import hashlib
 import os
 import threading
 import time
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import closing
+from functools import cache as remember
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
+import torch_geometric
 from joblib import Parallel, delayed, effective_n_jobs
 from tqdm import tqdm
 
 from deadgcn.config import PROJECT, Config
-from deadgcn.data.graphs import resolve_dataset
+from deadgcn.data.graphs import load_graph
+from deadgcn.data.own import Content
 from deadgcn.experiments.cache import claim, core, load, store
 
 WORTH_A_PROCESS = 4_000  # layers x runs x epochs, seconds of work: below this, starting workers costs more
@@ -31,6 +34,7 @@ def run_chunks(
     configs: Sequence[Config],
     chunk_of: Callable[[Config], Hashable],
     made_by: Any = None,
+    content: Content | None = None,
     n_jobs: int = -1,
     cache: str | Path | None = ".cache",
     scheduler: str | None = None,
@@ -38,75 +42,88 @@ def run_chunks(
     """Return each config's result: from the cache, or computed, and stored as soon as its chunk is done.
 
     `work` computes the results of a chunk: of configs for which `chunk_of` returns the same. The cache knows
-    results by the config, `made_by`, the sources and torch. Processes that need the same chunk at the same
-    time compute it once. The rest is as for :func:`deadgcn.run_grid`.
+    results by :func:`keys`. Processes that need the same chunk at the same time compute it once. The rest is
+    as for :func:`deadgcn.run_grid`.
     """
-    for dataset in {config.dataset for config in configs}:
-        resolve_dataset(dataset)  # obtains the files once, before there are workers
-    finished = _Finished(cache and PROJECT / cache, (made_by, torch.__version__, SOURCES))
-    results = {config: finished.load(config) for config in configs}
-    chunks: dict[Hashable, list[Config]] = {}
-    for config in results:
+    folder, known = cache and PROJECT / cache, keys(configs, made_by, content)
+    if not folder:
+        known = dict.fromkeys(known)
+    results = {config: load(folder, key) if key else None for config, key in known.items()}
+    chunks: dict[Hashable, dict[Config, str | None]] = {}
+    for config, key in known.items():
         if results[config] is None:
-            chunks.setdefault(chunk_of(config), []).append(config)
+            chunks.setdefault(chunk_of(config), {})[config] = key
     # The costliest first, so that no core is idle at the end.
-    pending = sorted(chunks.values(), key=_cost, reverse=True)
+    pending = sorted(chunks.values(), key=cost, reverse=True)
     bar = tqdm(total=sum(map(len, pending)), unit="run", disable=not pending)
-    with bar, closing(_compute(work, finished, pending, n_jobs, scheduler)) as done:
+    with bar, closing(_compute(work, folder, pending, n_jobs, scheduler)) as done:
         for number, computed in done:
             results |= zip(pending[number], computed, strict=True)
             bar.update(len(computed))
     return [results[config] for config in configs]
 
 
-class _Finished(NamedTuple):
-    """The finished runs in a folder, if there is one."""
+def keys(configs: Iterable[Config], made_by: Any, content: Content | None = None) -> dict[Config, str | None]:
+    """The key of each config's run: settings, the graph's digest, `made_by`, the sources and libraries.
 
-    folder: Path | None
-    made_by: tuple
-
-    def load(self, config: Config) -> dict | None:
-        return load(self.folder, key) if (key := self._key(config)) else None
-
-    def store(self, chunk: list[Config], results: list[dict]) -> list[dict]:
-        for config, result in zip(chunk, results, strict=True):
-            if key := self._key(config):
-                store(self.folder, key, result)
-        return results
-
-    def compute(self, work: Callable, chunk: list[Config]) -> list[dict]:
-        """Compute and store a chunk, but for what another process has finished since this one looked."""
-        if not (key := self._key(chunk[0])):
-            return work(chunk)
-        with claim(self.folder, key), core(self.folder):
-            results = {config: self.load(config) for config in chunk}
-            if missing := [config for config in chunk if results[config] is None]:
-                results |= zip(missing, self.store(missing, work(missing)), strict=True)
-        return list(results.values())
-
-    def _key(self, config: Config) -> str | None:
-        if self.folder and not callable(config.act):  # no text tells a function from all others
-            return f"{config.model_dump_json()} {self.made_by}"
-        return None
+    None where the activation is a function, because no text tells a function from all others. Obtains the
+    files of graphs, once, before there are workers.
+    """
+    versions = made_by, torch.__version__, torch_geometric.__version__, SOURCES
+    found: dict[Config, str | None] = {}
+    for config in configs:
+        digest = content.digest if content else _digest(config.dataset, config.split)
+        text = f"{config.model_dump_json()} {(digest, *versions)}"
+        told = isinstance(config.act, str) or type(config.act).__module__ == "torch.nn.modules.activation"
+        found[config] = text if told else None
+    return found
 
 
-def _cost(chunk: list[Config]) -> int:
-    return sum((config.num_layers + 1) * config.epochs for config in chunk)
+@remember
+def _digest(dataset: str, split: int) -> str:
+    return Content.of(load_graph(dataset, split=split)).digest
+
+
+def cost(configs: Iterable[Config]) -> int:
+    """Layers x epochs of runs, to which their time is about proportional."""
+    return sum((config.num_layers + 1) * config.epochs for config in configs)
 
 
 def _compute(
-    work: Callable, finished: _Finished, chunks: list, n_jobs: int, scheduler: str | None
+    work: Callable, folder: Path | None, chunks: list, n_jobs: int, scheduler: str | None
 ) -> Iterator[tuple[int, list]]:
     """Yield each chunk's number and results, which are stored, in the order in which they are ready."""
     versions = SOURCES, torch.__version__
     if scheduler and chunks:
-        for number, results in _compute_on_cluster(scheduler, partial(_run_task, work, versions), chunks):
-            yield number, finished.store(chunks[number], results)  # here: workers may not see this disk
+        task = partial(_run_task, partial(_train, work, None), versions)
+        for number, results in _compute_on_cluster(scheduler, task, chunks):
+            _store(folder, chunks[number], results)  # here: workers may not see this disk
+            yield number, results
         return
-    task = partial(_run_task, partial(finished.compute, work), versions)
-    useful = max(1, min(effective_n_jobs(n_jobs), len(chunks), sum(map(_cost, chunks)) // WORTH_A_PROCESS))
+    task = partial(_run_task, partial(_train, work, folder), versions)
+    useful = max(1, min(effective_n_jobs(n_jobs), len(chunks), sum(map(cost, chunks)) // WORTH_A_PROCESS))
     run = Parallel(n_jobs=useful, return_as="generator_unordered", initializer=_exit_with_parent)
     yield from run(delayed(task)(*numbered) for numbered in enumerate(chunks))
+
+
+def _train(work: Callable, folder: Path | None, chunk: dict[Config, str | None]) -> list[dict]:
+    """Compute and store a chunk, but for what another process has finished since this one looked."""
+    first = next(iter(chunk.values()))
+    if not (folder and first):
+        return work(list(chunk))
+    with claim(folder, first), core(folder):
+        results = {config: load(folder, key) for config, key in chunk.items()}
+        if missing := {config: key for config, key in chunk.items() if results[config] is None}:
+            trained = work(list(missing))
+            _store(folder, missing, trained)
+            results |= zip(missing, trained, strict=True)
+    return list(results.values())
+
+
+def _store(folder: Path | None, chunk: dict[Config, str | None], results: list[dict]) -> None:
+    for key, result in zip(chunk.values(), results, strict=True):
+        if key:
+            store(folder, key, result)
 
 
 def _compute_on_cluster(address: str, task: Callable, chunks: list) -> Iterator[tuple[int, list]]:
@@ -124,7 +141,7 @@ def _compute_on_cluster(address: str, task: Callable, chunks: list) -> Iterator[
             yield from (future.result() for future in done)
 
 
-def _run_task(work: Callable, versions: tuple, number: int, chunk: list[Config]) -> tuple[int, list]:
+def _run_task(work: Callable, versions: tuple, number: int, chunk: dict) -> tuple[int, list]:
     if versions != (SOURCES, torch.__version__):
         raise RuntimeError("a worker has other sources or another torch; restart the kernel or the worker")
     return number, work(chunk)

@@ -11,14 +11,13 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-import torch_geometric
 from torch.nn import functional as F
 from torch_geometric.data import Data
 from torch_geometric.nn import GCN
 from torch_geometric.transforms import NormalizeFeatures
 
 from deadgcn.config import Config
-from deadgcn.data.graphs import load_graph
+from deadgcn.data.own import Content
 from deadgcn.experiments.parallel import run_chunks
 from deadgcn.experiments.tables import EPOCH_TYPES, KEY_COLUMNS
 from deadgcn.gcn.training import use_one_thread
@@ -28,18 +27,22 @@ SOURCE = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
 
 
 def run_reference(
-    configs: Sequence[Config], head: bool = False, n_jobs: int = -1, cache: str | Path | None = ".cache"
+    configs: Sequence[Config],
+    graph: Data,
+    head: bool = False,
+    n_jobs: int = -1,
+    cache: str | Path | None = ".cache",
 ) -> pd.DataFrame:
-    """Train PyTorch Geometric's GCN for each config and return a table like ``Tables.runs``.
+    """Train PyTorch Geometric's GCN on the graph for each config and return a table like ``Tables.runs``.
 
     Depth, activation and stripping are ignored. `n_jobs` and `cache` are as for :func:`deadgcn.run_grid`.
     """
 
     def work(chunk: Sequence[Config]) -> list[dict]:
-        return [{"run": train_reference(c, load_graph(c.dataset), head)} for c in chunk]
+        return [{"run": train_reference(config, graph, head)} for config in chunk]
 
-    made_by = head, torch_geometric.__version__, SOURCE
-    results = run_chunks(work, configs, lambda config: config, made_by, n_jobs, cache)
+    made_by = head, SOURCE
+    results = run_chunks(work, configs, lambda config: config, made_by, Content.of(graph), n_jobs, cache)
     settings = pd.DataFrame([(c.dataset, METHODS[head], 2, c.seed) for c in configs], columns=KEY_COLUMNS)
     return settings.join(pd.DataFrame([result["run"] for result in results])).astype(EPOCH_TYPES)
 

@@ -7,33 +7,23 @@ import re
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 import torch
-from torch import Tensor
+import torch_geometric
+from torch import Tensor, nn
 from torch_geometric.data import Data
 
 from deadgcn.config import Config
 from deadgcn.experiments.cache import write
-from deadgcn.gcn.build import as_seen, build
-from deadgcn.gcn.model import GCN
-from deadgcn.gcn.training import use_one_thread
+from deadgcn.gcn.build import as_seen
 
 KEY_COLUMNS = ("dataset", "method", "num_layers", "seed")
 IMPLIED_BY_METHOD = ("act", "strip")  # what the three arms differ in: their label says it already
 EPOCH_TYPES = {"best_epoch": "Int64", "diverged_epoch": "Int64"}  # whole numbers, some of them missing
-
-
-class Network(NamedTuple):
-    """One run's network and what it computes on a graph, without dropout."""
-
-    model: GCN  # of this one run
-    x: Tensor  # [N, F], as the network sees it
-    adj: Tensor  # [N, N], sparse
-    logits: Tensor  # [N, C]
-    activations: list[Tensor]  # L times [N, d], after the activation function
 
 
 @dataclass(frozen=True)
@@ -81,45 +71,76 @@ class Tables:
     def save_checkpoints(self, folder: str | Path) -> list[Path]:
         """Write each run's best state as a ``.pth`` file and return the paths, in the order of ``runs``.
 
-        Tensors are named as in ``torch_geometric.nn.GCN(..., jk="last")``. Names end with a settings' digest.
+        :func:`load_model` loads it. It holds ``settings`` and a ``state_dict`` with the names of
+        ``torch_geometric.nn.GCN(..., jk="last")``. A file's name ends with its settings' digest.
         """
         paths = []
         for config, state in zip(self.configs, self.states, strict=True):
             label = re.sub(r"[^A-Za-z0-9.]+", "-", config.method).strip("-")
             digest = hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:8]
             path = Path(folder, f"{label}_{config.num_layers}-layers_seed-{config.seed}_{digest}.pth")
-            torch.save(state, buffer := io.BytesIO())
+            saved = {"settings": config.model_dump(mode="json"), "state_dict": state}
+            torch.save(saved, buffer := io.BytesIO())
             write(path, buffer.getvalue())
             paths.append(path)
         return paths
 
-    def network(self, graph: Data, trained: bool = True, **run: Any) -> Network:
-        """Rebuild the network of one run, in its best or its initial state, and apply it to the graph.
+    def model(self, **run: Any) -> torch_geometric.nn.GCN:
+        """PyTorch Geometric's own GCN with the best state of one run, in evaluation mode.
 
-        ``run`` holds settings that only this run has (``method="ReLU", num_layers=10, seed=0``).
+        ``run`` holds settings that only this run has (``method="ReLU", num_layers=10, seed=0``). The model
+        does to features and graph what training did, by a hook where PyG has no argument for it. It has at
+        least one layer. Raises ``ValueError`` unless one run fits.
         """
         fits = [all(getattr(config, name) == value for name, value in run.items()) for config in self.configs]
         if sum(fits) != 1:
             raise ValueError(f"run must identify one run, but {run} fits {sum(fits)} of {len(fits)}")
         place = fits.index(True)
-        use_one_thread()  # as in training: sums are rounded alike, and what is exactly 0 there is 0 here
-        config = self.configs[place]
-        graph, adj = as_seen(graph, config.normalize_features, config.propagation)
-        model = build([config], graph).eval()
-        if trained:
-            model.load_run_state_dict(0, self.states[place])
-        with torch.no_grad():
-            logits, activations = model(graph.x, adj)
-        return Network(model, graph.x, adj, logits[0], [post[0] for post in activations])
+        return _pyg_model(self.configs[place], self.states[place])
 
 
-def load_checkpoint(path: str | Path) -> dict[str, Tensor]:
-    """Load what :meth:`Tables.save_checkpoints` wrote, tensors only; ValueError for a damaged file."""
+def load_model(path: str | Path) -> torch_geometric.nn.GCN:
+    """Load what :meth:`Tables.save_checkpoints` wrote: the same as :meth:`Tables.model`.
+
+    ``load_model(path)(data.x, data.edge_index)`` are the logits ``[N, C]``. ``torch.load(path)`` gives the
+    file's ``settings`` and ``state_dict``. Raises ``ValueError`` for a damaged file, and for an activation
+    function of your own, which no file holds.
+    """
     content = io.BytesIO(Path(path).read_bytes())
     try:
         if damaged := zipfile.ZipFile(content).testzip():  # torch.load ignores the file's checksums
             raise ValueError(f"the checksum of {damaged} does not match")
         content.seek(0)
-        return torch.load(content, weights_only=True)
+        saved = torch.load(content, weights_only=True)
+        settings, state = saved["settings"], saved["state_dict"]
     except Exception as error:  # zipfile and torch.load can raise almost anything on a corrupt file
         raise ValueError(f"{path} is not an intact checkpoint: {error}") from error
+    return _pyg_model(Config(**settings), state)
+
+
+def _pyg_model(config: Config, state: dict[str, Tensor]) -> torch_geometric.nn.GCN:
+    if not config.num_layers:
+        raise ValueError("PyG's GCN has at least one layer, but num_layers is 0")
+    width, features = state["convs.0.lin.weight"].shape
+    model = torch_geometric.nn.GCN(
+        features,
+        width,
+        config.num_layers,
+        len(state["lin.weight"]),
+        dropout=config.dropout,
+        act=config.act,
+        act_kwargs={"negative_slope": config.negative_slope} if config.act == "leaky_relu" else None,
+        jk="last",
+        bias=config.bias,
+        normalize=config.propagation == 1,
+    )
+    model.load_state_dict(state)
+    if config.normalize_features or config.propagation < 1:
+        model.register_forward_pre_hook(partial(_see, config))
+    return model.eval()
+
+
+def _see(config: Config, model: nn.Module, args: tuple) -> tuple:
+    x, edge_index = args
+    graph, adj = as_seen(Data(x=x, edge_index=edge_index), config.normalize_features, config.propagation)
+    return graph.x, edge_index if config.propagation == 1 else adj

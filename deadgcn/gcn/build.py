@@ -1,7 +1,7 @@
 """What a config means on a graph: the networks, and the features and adjacency that they see."""
 
 from collections.abc import Sequence
-from functools import cache
+from functools import lru_cache
 
 import torch
 from scipy.sparse.csgraph import reverse_cuthill_mckee
@@ -12,6 +12,7 @@ from torch_geometric.utils import to_scipy_sparse_matrix
 
 from deadgcn.config import Config
 from deadgcn.data.graphs import csr_matrix, load_graph, normalized_adjacency
+from deadgcn.data.own import Content, checked
 from deadgcn.gcn.embeddings import Graph
 from deadgcn.gcn.interventions import silence_
 from deadgcn.gcn.model import GCN
@@ -62,9 +63,11 @@ def on_device(
     return graph, adj.to(device), Graph(graph.edge_index, graph.num_nodes)
 
 
-@cache
+@lru_cache(maxsize=8)
 def prepared(
-    dataset: str, device: torch.device, normalize: bool, propagation: float
+    source: str | Content, split: int, device: torch.device, normalize: bool, propagation: float
 ) -> tuple[Data, Tensor, Graph]:
-    """The same for a data set by name, loaded once per process."""
-    return on_device(load_graph(dataset), device, normalize, propagation)
+    """The same for one split of a data set by name, or of a graph of one's own, once per process."""
+    if isinstance(source, str):
+        return on_device(load_graph(source, split=split), device, normalize, propagation)
+    return on_device(checked(source.graph, split), device, normalize, propagation)

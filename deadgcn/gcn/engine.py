@@ -6,7 +6,6 @@ cache, and a run's bits do not depend on its neighbours. (They can at width 1, w
 multiplies one run by another routine than many.)
 """
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -99,11 +98,10 @@ class Passes:
         return pre if bias is None else pre + bias[:, None]
 
     @torch.no_grad()
-    def backward(self, grad: Tensor, nodes: Tensor, of_activations: Sequence[Tensor] = ()) -> list[Tensor]:
+    def backward(self, grad: Tensor, nodes: Tensor) -> list[Tensor]:
         """Return the gradients of ``model.parameters()`` at the weights of the last forward pass.
 
         ``grad [R, n, C]`` is the gradient of the logits of ``nodes [n]``; that of other nodes' logits is 0.
-        ``of_activations`` are gradients ``[R, N, d]`` that reach each activation from elsewhere, if any.
         """
         model, h = self.model, self._inputs[-1]
         if isinstance(h, SparseFeatures):  # depth 0
@@ -117,8 +115,6 @@ class Passes:
         for layer in reversed(range(model.num_layers)):
             if self._masks[layer] is not None:
                 down *= self._masks[layer]
-            if of_activations:
-                down += of_activations[layer]
             self._activation_backward_(layer, down)
             sparse_product(self.adj, down, self._product)  # Â is symmetric: no transpose
             weights.insert(0, _weight_gradient(self._product, self._inputs[layer]))
@@ -137,25 +133,6 @@ class Passes:
             torch.ops.aten.leaky_relu_backward.grad_input(grad, post, slope, True, grad_input=grad)
         else:
             torch.ops.aten.threshold_backward.grad_input(grad, post, 0, grad_input=grad)
-
-
-class Network(torch.autograd.Function):
-    """The same passes as one step of autograd, with respect to the parameters and through the activations."""
-
-    @staticmethod
-    def forward(ctx, model: "GCN", x: Tensor, adj: Tensor, *parameters: Tensor) -> tuple[Tensor, ...]:
-        """Return the logits ``[R, N, C]`` and the L activations ``[R, N, d]``."""
-        ctx.passes = Passes(model, x, adj)
-        logits = ctx.passes.forward()
-        # Copies: an output that is also kept for the backward pass would never be freed.
-        return logits, *(post.clone() for post in ctx.passes.activations)
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, grad: Tensor, *of_activations: Tensor) -> tuple[Tensor | None, ...]:
-        """Return the gradients of forward's arguments."""
-        nodes = torch.arange(grad.shape[1], device=grad.device)
-        return None, None, None, *ctx.passes.backward(grad, nodes, of_activations)
 
 
 def _times_transposed(h: Tensor | SparseFeatures, weight: Tensor, out: Tensor | None = None) -> Tensor:

@@ -38,7 +38,6 @@ class Intervention:
     def __init__(self, passes: Passes, optimizer: torch.optim.Optimizer, config: Config) -> None:
         self.passes, self.model, self.optimizer = passes, passes.model, optimizer
         self.name = "strip" if config.strip else config.intervention
-        self.replacement = config.replacement
         self.options = {"amount": config.amount, "among": config.among, "rounding": config.rounding}
         self.frozen: list[tuple[Tensor, Tensor, Tensor]] = []  # parameters, masks, initial values
         if self.name in ("partial", "freeze"):
@@ -72,7 +71,7 @@ class Intervention:
             stripped = [torch.cat([mask[:half], torch.zeros_like(mask[half:])]) for mask in dead]
         others = self.name not in ("strip", "partial")
         before = [weight.clone() for weight in self.model.weights] if others else []
-        changed = strip_dead_neurons_(self.model, stripped, self.replacement, **self.options)
+        changed = strip_dead_neurons_(self.model, stripped, **self.options)
         for weight, old, mask in zip(self.model.weights, before, dead, strict=False):
             if self.name == "rescale":
                 rescale_(weight, old)

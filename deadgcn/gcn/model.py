@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.nn.resolver import activation_resolver
 
-from deadgcn.gcn.engine import Network
+from deadgcn.gcn.engine import Passes
 from deadgcn.gcn.initialization import initial, initial_head
 
 
@@ -77,14 +77,13 @@ class GCN(nn.Module):
 
         All runs share the features ``x [N, F]``, dense or sparse CSR, and ``adj [N, N]``, sparse CSR and
         symmetric (:func:`deadgcn.normalized_adjacency`). Raises ``ValueError`` for shapes that do not fit.
+        Autograd does not see it; gradients are those of :meth:`deadgcn.gcn.engine.Passes.backward`.
         """
-        if x.requires_grad:
-            raise ValueError("x must not require a gradient; PyG's GCN with a run's state computes it")
         if x.dim() != 2 or tuple(adj.shape) != (len(x), len(x)):
             shapes = f"{list(x.shape)} and {list(adj.shape)}"
             raise ValueError(f"x must be [N, F] and adj [N, N], but {shapes} were passed")
-        logits, *activations = Network.apply(self, x, adj, *self.parameters())
-        return logits, activations
+        passes = Passes(self, x, adj)
+        return passes.forward(), passes.activations
 
     def convolution(self, layer: int) -> tuple[Tensor, Tensor | None]:
         """Weights ``[R, d_out, d_in]`` and biases ``[R, d_out]`` (or None) of one hidden layer."""

@@ -91,17 +91,25 @@ def _measure_layers(passes: Passes, gradients: list[Tensor], structure: Graph, d
     columns = dict(zip(LAYER_COLUMNS, table, strict=True))  # each [R, L]
     norms = partial(torch.linalg.vector_norm, dim=(1, 2), dtype=torch.float64)  # no square is 0
     for layer, post in enumerate(passes.activations):
-        for name, values in all_measures(post, structure).items():
+        found = layer_measures(post, structure, dead_threshold)
+        found["gradient_norm"] = norms(gradients[layer])
+        found["weight_norm"] = norms(passes.model.weights[layer].detach())
+        for name, values in found.items():
             columns[name][:, layer] = values
-        zeros = zero_count(post)  # [R, d]; counted once for what `dead_fraction` and `zero_fraction` return
-        columns["dead_fraction"][:, layer] = (zeros >= dead_threshold * post.shape[1]).double().mean(1)
-        columns["zero_fraction"][:, layer] = zeros.mean(1) / post.shape[1]
-        columns["gradient_norm"][:, layer] = norms(gradients[layer])
-        columns["weight_norm"][:, layer] = norms(passes.model.weights[layer].detach())
-    columns["constant"].copy_((columns["norm"] == 0) | (columns["relative_distance_to_mean"] < CONSTANT))
-    for name in ("constant", "dead_fraction", "zero_fraction"):  # NaN is not 0, so it would count as alive
-        columns[name].masked_fill_(~columns["norm"].isfinite(), torch.nan)
     return {name: values.cpu().numpy() for name, values in columns.items()}
+
+
+def layer_measures(post: Tensor, structure: Graph, dead_threshold: float = 1.0) -> dict[str, Tensor]:
+    """All measures of ``[..., N, d]``, constant, dead_fraction and zero_fraction, each ``[...]``."""
+    found = all_measures(post, structure)
+    zeros = zero_count(post)  # [..., d]; counted once for what `dead_fraction` and `zero_fraction` return
+    found["dead_fraction"] = (zeros >= dead_threshold * post.shape[-2]).double().mean(-1)
+    found["zero_fraction"] = zeros.mean(-1) / post.shape[-2]
+    constant = (found["norm"] == 0) | (found["relative_distance_to_mean"] < CONSTANT)
+    found["constant"] = constant.double()
+    for name in ("constant", "dead_fraction", "zero_fraction"):  # NaN is not 0, so it would count as alive
+        found[name].masked_fill_(~found["norm"].isfinite(), torch.nan)
+    return found
 
 
 def result(run: int, model: GCN, history: dict, stages: dict, best: Tensor, diverged: Tensor) -> dict:

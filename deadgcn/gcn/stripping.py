@@ -5,9 +5,8 @@ graph convolutions after every epoch. The weights may grow back: no mask is kept
 are not touched.
 """
 
-import math
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -45,17 +44,12 @@ def stripping_mask(
 
 
 @torch.no_grad()
-def strip_dead_neurons_(
-    model: GCN, dead: Sequence[Tensor], replacement: Literal["zero", "normal", "he"] = "zero", **options: Any
-) -> Tensor:
-    """Replace the weights that :func:`stripping_mask` chooses, in every hidden layer at once.
+def strip_dead_neurons_(model: GCN, dead: Sequence[Tensor], **options: Any) -> Tensor:
+    """Set the weights that :func:`stripping_mask` chooses to 0, in every hidden layer at once.
 
     ``dead`` holds a boolean ``[R, d]`` for each of the L layers; ``options`` are :func:`stripping_mask`'s.
-    The replacement is 0, or normal numbers from each run's own generator, with mean 0 and the standard
-    deviation of the layer's weights (``"normal"``) or sqrt(2 / d_in) (``"he"``). Returns how many weights
-    were changed in each run, int64 ``[R]``.
+    Returns how many weights were changed in each run, int64 ``[R]``.
     """
-    _check_choice("replacement", replacement, ("zero", "normal", "he"))
     if len(dead) != model.num_layers:
         raise ValueError(f"dead must hold {model.num_layers} layers' masks, but {len(dead)} were passed")
     changed = torch.zeros(len(model.seeds), dtype=torch.int64, device=model.head_weight.device)
@@ -63,12 +57,8 @@ def strip_dead_neurons_(
         if not neurons.is_cuda and not neurons.any():
             continue
         chosen = stripping_mask(weight, neurons, **options)
-        if replacement == "zero":
-            changed += (chosen & (weight != 0)).sum((1, 2))
-            weight.masked_fill_(chosen, 0.0)
-        else:
-            changed += chosen.sum((1, 2))
-            _replace_randomly_(weight, chosen, replacement, model.generators)
+        changed += (chosen & (weight != 0)).sum((1, 2))
+        weight.masked_fill_(chosen, 0.0)
     return changed
 
 
@@ -82,16 +72,6 @@ def _most_negative(rows: Tensor, amount: float, among: str, rounding: str) -> Te
     number = (share.floor() if rounding == "floor" else share.ceil()).clamp(min=1)
     chosen = ranks < torch.minimum(number, candidates)  # [..., d_in], by rank
     return torch.zeros_like(chosen).scatter_(-1, rows.argsort(dim=-1, stable=True), chosen)
-
-
-def _replace_randomly_(weight: Tensor, mask: Tensor, replacement: str, generators: list) -> None:
-    """Fill the masked weights of ``[R, d_out, d_in]`` run by run from the runs' own generators."""
-    he_std = math.sqrt(2 / weight.shape[-1])
-    for own, chosen, generator in zip(weight, mask, generators, strict=True):
-        # ddof 0, over all of the layer's weights before the replacement, as in the original's code
-        std = he_std if replacement == "he" else own.std(correction=0)
-        values = torch.randn(int(chosen.sum()), generator=generator, dtype=weight.dtype)
-        own[chosen] = std * values.to(weight.device)
 
 
 def _check_choice(name: str, value: str, legal: tuple[str, ...]) -> None:

@@ -15,7 +15,8 @@ from torch_geometric.data import Data
 from torch_geometric.utils import mask_to_index
 
 from deadgcn.config import Config
-from deadgcn.gcn.build import build, on_device, prepared
+from deadgcn.data.own import Content
+from deadgcn.gcn.build import build, prepared
 from deadgcn.gcn.engine import Passes
 from deadgcn.gcn.interventions import Intervention
 from deadgcn.gcn.model import GCN
@@ -28,12 +29,13 @@ ALIGNMENT = 64
 
 
 @torch.no_grad()  # the backward pass is the engine's own
-def train(configs: Sequence[Config], graph: Data | None = None, device: str = "auto") -> list[dict]:
+def train(configs: Sequence[Config], graph: Data | Content | None = None, device: str = "auto") -> list[dict]:
     """Train runs side by side.
 
     Args:
         configs: one per run; they may differ in ``seed`` only (and in ``method``, which is a label).
-        graph: trains on this instead of ``load_graph(config.dataset)``.
+        graph: trains on this instead of ``load_graph(config.dataset)``; :func:`deadgcn.data.own.checked`
+            says what is legal.
         device: ``"cpu"``, ``"cuda"`` or ``"auto"`` (CUDA where there is one).
 
     Returns:
@@ -41,10 +43,10 @@ def train(configs: Sequence[Config], graph: Data | None = None, device: str = "a
         ``best`` and ``last`` (name -> array over the L layers) and ``best_state``
         (:meth:`GCN.run_state_dict` of the model that was best on validation).
 
-        ``last`` is the model after the last strip; ``best`` the one before its epoch's strip, unless
-        ``best_kept`` says otherwise. ``train_loss`` is that of the weights an epoch began with; ``val_acc``
-        and ``dead_fraction`` are measured after its step and before its strip. From ``diverged_epoch`` on,
-        whose loss or logits are not finite (None: never), numbers are NaN.
+        ``last`` is the model after the last strip; ``best`` the one before its epoch's strip. ``train_loss``
+        is that of the weights an epoch began with; ``val_acc`` and ``dead_fraction`` are measured after its
+        step and before its strip. From ``diverged_epoch`` on, whose loss or logits are not finite (None:
+        never), numbers are NaN.
 
     Raises ``ValueError`` for configs that differ in more than seed and method, or a device not there.
     """
@@ -54,8 +56,10 @@ def train(configs: Sequence[Config], graph: Data | None = None, device: str = "a
     (config,) = settings
     use_one_thread()
     device = resolve_device(device)
-    where = device, config.normalize_features, config.propagation
-    graph, adj, structure = prepared(config.dataset, *where) if graph is None else on_device(graph, *where)
+    if isinstance(graph, Data):
+        graph = Content.of(graph)  # by content: the caller may change a graph between two trainings
+    where = config.split, device, config.normalize_features, config.propagation
+    graph, adj, structure = prepared(graph or config.dataset, *where)
     # The donors of a sham, stripped runs of the same seeds, stand before it.
     model = build([*configs, *configs] if config.intervention == "sham" else configs, graph).to(device)
     values = _flatten_(model)  # [R, P]
@@ -148,14 +152,13 @@ def _loop(
             improved = acc > best_acc  # of equal epochs the earliest is best
             best_acc = acc.where(improved, best_acc)
             best_epoch = best_epoch.masked_fill(improved, epoch)
-            kept = values.clone() if config.best_kept == "before strip" else values
+            torch.where(improved[:, None], values, best, out=best)
             if config.strip or config.intervention != "none":
                 judged = dead
                 if config.death_nodes == "val":
                     parts = (post[:, val_nodes] for post in passes.activations)
                     judged = [dead_mask(part, config.dead_threshold) for part in parts]
                 stripped = intervention.after_epoch_(judged)
-            torch.where(improved[:, None], kept, best, out=best)
         # Asking a GPU whether anything was stripped would make the processor wait for it.
         if stripped.is_cuda or stripped.any() or diverges.any():
             logits = None  # they are outdated

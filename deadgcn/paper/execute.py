@@ -29,9 +29,10 @@ from typing import Any
 from filelock import FileLock
 from ruamel.yaml import YAML
 
+from deadgcn.config import ParameterError, label_of
 from deadgcn.paper.kernel import execute, kill_kernels
 from deadgcn.paper.outputs import STAGE, RunError, check_tables, record, scrub
-from deadgcn.paper.parameters import ParameterError, check, read_defaults
+from deadgcn.paper.parameters import check, read_defaults
 
 REPORT = "11_report"  # its page is kept, not the executed notebook
 
@@ -81,7 +82,7 @@ def resolve_dataset(asked: str) -> str:
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, process_group=0)
     if done.returncode:  # it has said why
         raise ParameterError(f"the data set {asked} cannot be used")
-    name = done.stdout.split()[0]
+    name = done.stdout.removesuffix(" is ready.\n")
     if asked == "auto" and name != "Cora":
         print(f"Cora's files cannot be obtained: {name}, a generated twin, is used and named everywhere")
     return name
@@ -90,7 +91,7 @@ def resolve_dataset(asked: str) -> str:
 def run(notebook: Path, given: dict[str, Any], output_dir: Path) -> None:
     """Execute a notebook, move its outputs into place, print its minutes. If RunError, nothing was moved."""
     start = time.monotonic()
-    stage, dataset = output_dir / STAGE / notebook.stem, given.get("dataset", "Cora")
+    stage, dataset = output_dir / STAGE / notebook.stem, label_of(given.get("dataset", "Cora"))
     report = stage / "report" / ("" if dataset == "Cora" else dataset)
     try:
         if "input_dir" in given:

@@ -14,6 +14,7 @@ from matplotlib.colors import LogNorm
 from torch import Tensor
 from torch_geometric.data import Data
 
+from deadgcn.experiments.measure import activations
 from deadgcn.gcn.neurons import dead_mask
 from deadgcn.plots.style import to_png
 
@@ -94,11 +95,11 @@ def plot_projection(points: pd.DataFrame, measures: Mapping[str, float], ax: plt
     return ax
 
 
-def explore(network: Callable, graph: Data, choices: Mapping[str, Sequence], **first: Any) -> None:
+def explore(model: Callable, graph: Data, choices: Mapping[str, Sequence], **first: Any) -> None:
     """Show one layer of a network, nodes by neurons and in two dimensions, with a slider for each choice.
 
-    `network` is :meth:`deadgcn.Tables.network`. `choices` holds the values of "layer" (from 1) and of what
-    `network` is to be told, `first` those to begin with. Without a running kernel the picture stays.
+    `model` is :meth:`deadgcn.Tables.model`. `choices` holds the values of "layer" (from 1) and of what
+    `model` is to be told, `first` those to begin with. Without a running kernel the picture stays.
     """
     sliders = {}
     for name, values in choices.items():
@@ -106,7 +107,7 @@ def explore(network: Callable, graph: Data, choices: Mapping[str, Sequence], **f
         sliders[name] = SelectionSlider(options=list(values), value=value, **fixed)
 
     def picture() -> Image:
-        return _draw_layer(network, graph, **{name: slider.value for name, slider in sliders.items()})
+        return _draw_layer(model, graph, **{name: slider.value for name, slider in sliders.items()})
 
     shown = display(picture(), display_id=True)
     for slider in sliders.values():
@@ -116,8 +117,8 @@ def explore(network: Callable, graph: Data, choices: Mapping[str, Sequence], **f
     display(controls | {"text/plain": f"Sliders, while a kernel runs: {', '.join(choices)}"}, raw=True)
 
 
-def _draw_layer(network: Callable, graph: Data, *, layer: int, **run: Any) -> Image:
-    post = network(graph, **run).activations[layer - 1]  # [N, d]
+def _draw_layer(model: Callable, graph: Data, *, layer: int, **run: Any) -> Image:
+    post = activations(model(**run), graph)[layer - 1]  # [N, d]
     fig, (left, right) = plt.subplots(1, 2, figsize=(7, 3.2))
     plot_activations(bin_nodes(post, graph.y), left).set_xlabel("neuron")
     fig.colorbar(left.collections[0], label="activation (mean of a bin)", extend="min")

@@ -18,7 +18,6 @@ METHOD_STYLES = {
     "ReLU + pruning": {"color": "#0072B2", "marker": "s", "dashes": (4, 1.5)},
     "LeakyReLU": {"color": "#E69F00", "marker": "^", "dashes": (4, 1.5, 1, 1.5)},
 }
-METHOD_COLORS = {method: style["color"] for method, style in METHOD_STYLES.items()}
 OTHER_COLORS = ("#009E73", "#CC79A7", "#D55E00", "#56B4E9")  # of other names, in order of appearance
 AXIS_LABELS = {
     "num_layers": "graph convolutions",
@@ -48,6 +47,11 @@ def method_styles(methods: Sequence[str]) -> dict[str, dict[str, Any]]:
     for method, (dashes, (color, marker)) in zip(others, cycle(looks), strict=False):
         styles[method] = {"color": color, "marker": marker, "dashes": dashes}
     return styles
+
+
+def method_colors(methods: Sequence[str]) -> dict[str, str]:
+    """The colour of each method."""
+    return {method: style["color"] for method, style in method_styles(methods).items()}
 
 
 def axis_label(column: str) -> str:

@@ -10,7 +10,6 @@ from torch_geometric.utils import is_undirected
 
 from deadgcn.config import Config
 from deadgcn.data.graphs import DataError, DataUnavailableError, load_graph, resolve_dataset
-from deadgcn.data.pyg import split
 from deadgcn.gcn.training import train
 
 NAME = "WebKB-Cornell"
@@ -25,8 +24,8 @@ def write_webkb(root, *, first=0, y=(0, 0, 0, 1, 1, 1), edges=EDGES, parts=(0, 1
     (raw / "out1_node_feature_label.txt").write_text(f"node_id\tfeature\tlabel\n{nodes}\n")
     (raw / "out1_graph_edges.txt").write_text(f"a\tb\n{edges}")
     for i in range(10):
-        masks = {f"{part}_mask": np.equal(parts, k) for k, part in enumerate(("train", "val", "test"))}
-        masks = masks if i == 0 else {name: ~mask for name, mask in masks.items()}
+        own = np.roll(parts, i)
+        masks = {f"{part}_mask": np.equal(own, k) for k, part in enumerate(("train", "val", "test"))}
         np.savez(raw / f"cornell_split_0.6_0.2_{i}.npz", **{key: mask * 1 for key, mask in masks.items()})
 
 
@@ -38,6 +37,18 @@ def test_files_are_read_as_pyg_reads_them_with_both_directions_and_the_first_spl
     assert graph.x.tolist()[5] == [1, 1, 1] and graph.y.tolist() == [0, 0, 0, 1, 1, 1]
     assert theirs.num_edges == 5 and graph.num_edges == 10 and is_undirected(graph.edge_index)
     assert graph.train_mask.tolist() == [True, False, False] * 2 and graph.val_mask.dim() == 1
+
+
+def test_each_column_of_the_masks_is_a_split(root):
+    write_webkb(root, parts=[0, 1, 2, 0, 1, 2])
+    for split in (0, 1):
+        graph, theirs = (
+            load_graph(NAME, root, split),
+            torch_geometric.datasets.WebKB(str(root / NAME), "Cornell"),
+        )
+        assert torch.equal(graph.val_mask, theirs[0].val_mask[:, split])
+    with pytest.raises(DataError, match=r"split .* 9, .*10"):
+        load_graph(NAME, root, split=10)
 
 
 def test_files_are_recorded_at_first_and_checked_ever_after(root, monkeypatch):
@@ -88,16 +99,6 @@ def test_a_graph_that_cannot_be_trained_on_is_refused_with_the_reason(faults, re
     write_webkb(root, **faults)
     with pytest.raises(DataError, match=reason):
         load_graph(NAME, root)
-
-
-def test_the_split_is_fixed_and_its_sizes_are_those_of_the_rule():
-    y = torch.arange(7).repeat_interleave(100)
-    train_mask, val_mask, test_mask = split(y).values()
-    assert y[train_mask].bincount().tolist() == [20] * 7 and val_mask.sum() == 210
-    assert (train_mask.int() + val_mask.int() + test_mask.int() == 1).all()
-    assert all(map(torch.equal, split(y).values(), (train_mask, val_mask, test_mask)))
-    given = torch.tensor([True, False, False, False])
-    assert [int(mask.sum()) for mask in split(torch.tensor([0, 1, 0, 1]), given).values()] == [1, 1, 2]
 
 
 def test_the_karate_club_trains():

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from deadgcn.experiments import cache
-from deadgcn.experiments.tables import load_checkpoint
+from deadgcn.experiments.tables import load_model
 
 VALUE = {
     "run": {"best_epoch": 3, "diverged_epoch": None, "test_acc": float("nan")},
@@ -64,7 +64,7 @@ def test_a_checkpoint_runs_no_code(tmp_path, capsys):
 
     torch.save({"key": "key", "value": Harm()}, tmp_path / "a.pth")
     with pytest.raises(ValueError, match=r"a\.pth"):
-        load_checkpoint(tmp_path / "a.pth")
+        load_model(tmp_path / "a.pth")
     assert capsys.readouterr().out == ""
 
 

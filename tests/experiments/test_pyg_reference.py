@@ -45,15 +45,15 @@ def test_a_seed_decides_everything_and_another_one_does_not(twin):
     assert first == again != other
 
 
-def test_a_table_of_many_whatever_the_number_of_jobs_and_each_trained_once(tmp_path, monkeypatch):
+def test_a_table_of_many_whatever_the_number_of_jobs_and_each_trained_once(twin, tmp_path, monkeypatch):
     configs = grid(["ReLU"], dataset="SyntheticCora", num_layers=2, seed=range(3), **SMALL)
     monkeypatch.setattr(parallel, "WORTH_A_PROCESS", 1)
-    table = run_reference(configs, n_jobs=1, cache=tmp_path)
+    table = run_reference(configs, twin, n_jobs=1, cache=tmp_path)
     assert list(table.columns[:4]) == ["dataset", "method", "num_layers", "seed"]
     assert table["seed"].tolist() == [0, 1, 2] and set(table["method"]) == {pyg_reference.METHODS[False]}
-    assert table.equals(run_reference(configs, n_jobs=2, cache=None))
+    assert table.equals(run_reference(configs, twin, n_jobs=2, cache=None))
     monkeypatch.setattr(pyg_reference, "train_reference", lambda *_: pytest.fail("trained again"))
-    assert table.equals(run_reference(configs, n_jobs=1, cache=tmp_path))
+    assert table.equals(run_reference(configs, twin, n_jobs=1, cache=tmp_path))
     assert np.isfinite(table[ACCURACIES]).all(axis=None)
 
 

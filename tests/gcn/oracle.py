@@ -29,7 +29,8 @@ def pyg_network(state, act="relu"):
         width, features = state["convs.0.lin.weight"].shape
         options = {"act_kwargs": {"negative_slope": 0.8}} if act == "leaky_relu" else {}
         options |= {"act": act, "bias": "convs.0.bias" in state}
-        model = torch_geometric.nn.GCN(features, width, num_layers, CLASSES, jk="last", **options)
+        classes = len(state["lin.weight"])
+        model = torch_geometric.nn.GCN(features, width, num_layers, classes, jk="last", **options)
     else:
         model = Head(state["lin.weight"].shape[1])
     model.load_state_dict(state)  # strict: the names are the same

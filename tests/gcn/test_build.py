@@ -1,13 +1,16 @@
 """What a config means on a graph, and a saved run's network built again."""
 
+import numpy as np
 import pytest
 import torch
 from torch_geometric.data import Data
 from torch_geometric.transforms import NormalizeFeatures
 
 from deadgcn.config import Config
-from deadgcn.experiments.tables import Tables
+from deadgcn.experiments.measure import measure
+from deadgcn.experiments.tables import Tables, load_model
 from deadgcn.gcn.build import as_seen, build, on_device
+from deadgcn.gcn.records import LAYER_COLUMNS
 from deadgcn.gcn.training import train
 
 SMALL = {"num_layers": 3, "hidden_channels": 8, "epochs": 8}
@@ -19,7 +22,6 @@ SMALL = {"num_layers": 3, "hidden_channels": 8, "epochs": 8}
         {},
         {"normalize_features": True},
         {"propagation": 0.0},
-        {"num_layers": 0, "normalize_features": True},
         {"strip": True, "dropout": 0.5, "input_dropout": 0.5},
         {"act": "leaky_relu", "negative_slope": 0.3, "bias": False},
         {"act": "elu"},
@@ -27,16 +29,17 @@ SMALL = {"num_layers": 3, "hidden_channels": 8, "epochs": 8}
         {"intervention": "silence", "dose": 0.5},
     ],
 )
-def test_a_rebuilt_run_has_its_recorded_accuracy(settings, twin):
+def test_pygs_model_of_a_run_has_all_its_recorded_numbers(settings, twin, tmp_path):
+    """From the tables and from a file; its measures are those of the tables of layers."""
     config = Config(seed=4, **(SMALL | settings))
     (result,) = train([config], twin)
-    network = Tables.from_results([config], [result]).network(twin)
-    correct = (network.logits.argmax(1) == twin.y).double()
-    for name, mask in (("val_acc", twin.val_mask), ("test_acc", twin.test_mask)):
-        assert correct[mask].mean().item() == pytest.approx(result["run"][name], abs=1e-6)
-    for layer, post in enumerate(network.activations):
-        size = result["best"]["norm"][layer]
-        assert post.double().norm().item() == pytest.approx(size, rel=1e-5)
+    tables = Tables.from_results([config], [result])
+    for model in (tables.model(), load_model(tables.save_checkpoints(tmp_path)[0])):
+        correct = (model(twin.x, twin.edge_index).argmax(1) == twin.y).double()
+        for name, mask in (("val_acc", twin.val_mask), ("test_acc", twin.test_mask)):
+            assert correct[mask].mean().item() == pytest.approx(result["run"][name], abs=1e-6)
+        for name, values in measure(model, twin)[LAYER_COLUMNS].items():
+            np.testing.assert_allclose(values, result["best"][name], rtol=2e-4, err_msg=name)
 
 
 def test_the_networks_are_those_of_the_settings(twin):

@@ -30,7 +30,9 @@ def absurd(monkeypatch, run, first_step=0, rate=1e30):
     monkeypatch.setattr(training.torch.optim, "Adam", Adam)
 
 
-@pytest.mark.parametrize("settings", [{}, {"act": "leaky_relu"}, {"among": "all"}, {"dropout": 0.3}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"act": "leaky_relu"}, {"strip": True, "among": "all"}, {"dropout": 0.3}]
+)
 def test_a_run_that_diverges_changes_no_other_run(settings, twin, monkeypatch):
     configs = [Config(seed=seed, **(SMALL | settings)) for seed in SEEDS]
     sound = train(configs, twin)

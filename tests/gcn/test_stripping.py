@@ -70,7 +70,7 @@ def dead_neurons():
     return dead
 
 
-def test_zero_replacement_touches_the_chosen_weights_only():
+def test_a_strip_touches_the_chosen_weights_only():
     model, dead = GCN(7, 6, 3, num_layers=3, seeds=(0, 1)), dead_neurons()
     before = [weight.detach().clone() for weight in model.weights]
     others = [model.head_weight.detach().clone(), *(bias.detach().clone() for bias in model.biases)]
@@ -81,24 +81,6 @@ def test_zero_replacement_touches_the_chosen_weights_only():
     assert changed.tolist() == [sum(mask[run].sum().item() for mask in masks) for run in (0, 1)]
     assert changed.min() > 0
     assert all(torch.equal(a, b) for a, b in zip(others, [model.head_weight, *model.biases], strict=True))
-
-
-@pytest.mark.parametrize("replacement", ["normal", "he"])
-def test_random_replacement_has_the_stated_spread_and_the_runs_own_numbers(replacement):
-    dead = [torch.ones(2, 400, dtype=torch.bool)]
-    model = GCN(300, 400, 2, num_layers=1, seeds=(5, 9))
-    expected = math.sqrt(2 / 300) if replacement == "he" else model.weights[0][1].std(correction=0).item()
-    old = model.weights[0].detach().clone()
-    mask = stripping_mask(old, dead[0], 0.8)
-    strip_dead_neurons_(model, dead, replacement, amount=0.8)
-    new = model.weights[0].detach()[1][mask[1]]  # about 48,000 numbers
-    assert new.std().item() == pytest.approx(expected, rel=0.02)
-    assert abs(new.mean().item()) < 0.02 * expected
-    assert torch.equal(model.weights[0].detach()[~mask], old[~mask])
-    alone = GCN(300, 400, 2, num_layers=1, seeds=(9,))
-    strip_dead_neurons_(alone, [d[:1] for d in dead], replacement, amount=0.8)
-    assert torch.equal(alone.weights[0][0], model.weights[0][1])
-    assert not torch.equal(model.weights[0][0][mask[0]], model.weights[0][1][mask[0]][: mask[0].sum()])
 
 
 def test_a_revived_neuron_fires():
@@ -119,7 +101,6 @@ def test_a_revived_neuron_fires():
         {"amount": 1.5},
         {"among": "positive"},
         {"rounding": "up"},
-        {"replacement": "one"},
         {"dead": [torch.ones(2, 6, dtype=torch.bool)]},
         {"dead": [torch.ones(2, 5, dtype=torch.bool)] * 3},
         {"dead": [torch.ones(2, 6)] * 3},

@@ -1,7 +1,8 @@
 import pytest
 from tiny_project import write_notebook
 
-from deadgcn.paper.parameters import ParameterError, check, read_defaults
+from deadgcn.config import ParameterError
+from deadgcn.paper.parameters import check, read_defaults
 
 
 def test_defaults_are_the_literals_of_the_tagged_cell(tmp_path):
@@ -56,3 +57,33 @@ def test_a_readers_own_parameter_has_the_type_of_its_default():
 @pytest.mark.parametrize("address", ["''", "tcp://host:8786", "tls://node-3.site:1", "'tcp://[::1]:1'"])
 def test_addresses_of_schedulers_are_taken(address):
     assert check("--set", f"scheduler: {address}", {"scheduler": ""}) == {"scheduler": address.strip("'")}
+
+
+ARMS = {"arms": {}, "lr": 0.1}
+
+
+def test_arms_are_labels_with_settings():
+    text = "arms: {half: {strip: true, amount: 0.5}, smooth: {act: elu}}"
+    assert check("--set", text, ARMS)["arms"]["half"] == {"strip": True, "amount": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("arms", "told"),
+    [
+        ("{half: {amount: 0.5}}", "strip"),
+        ("{half: {strip: true, amont: 0.5}}", "amount"),
+        ("{half: {strip: true, seed: 3}}", "seed"),
+        ("{ReLU: {strip: true}}", "ReLU"),
+        ("{half: 3}", "half"),
+        ("[half]", "arms"),
+        ("{gat: {conv: gat}}", "conv"),
+    ],
+)
+def test_arms_that_are_none_are_refused(arms, told):
+    with pytest.raises(ParameterError, match=told):
+        check("--set", f"arms: {arms}", ARMS)
+
+
+def test_a_setting_of_arms_is_told_where_it_goes():
+    with pytest.raises(ParameterError, match=r"negative_slope = 0.2.*arms: \{mine: \{negative_slope"):
+        check("--set", "negative_slope: 0.2", {"dataset": "auto", "lr": 0.1})

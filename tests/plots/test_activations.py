@@ -62,11 +62,13 @@ def test_a_slider_redraws_the_picture(monkeypatch):
     handle = types.SimpleNamespace(update=shown.append)
     monkeypatch.setattr(activations, "display", lambda output, **options: shown.append(output) or handle)
 
-    def network(graph, method, seed):
-        return types.SimpleNamespace(activations=[torch.ones(4, 3), POST])
+    monkeypatch.setattr(activations, "activations", lambda model, graph: [torch.ones(4, 3), POST])
+
+    def model(method, seed):
+        return f"{method} {seed}"
 
     choices = {"method": ["ReLU", "other"], "seed": [0, 1], "layer": [1, 2]}
-    activations.explore(network, types.SimpleNamespace(y=CLASSES), choices, layer=2)
+    activations.explore(model, types.SimpleNamespace(y=CLASSES), choices, layer=2)
     picture, controls = shown
     assert "seed 0, layer 2: 1 of 3 neurons dead" in picture.alt and picture.data.startswith(b"\x89PNG")
     assert any("widget-view" in kind for kind in controls)

@@ -9,7 +9,7 @@ from matplotlib.colors import to_hex
 from scipy.stats import gmean
 
 from deadgcn.plots.curves import error_bar, plot_vs_layer, plot_vs_num_layers
-from deadgcn.plots.style import METHOD_COLORS, share_legend
+from deadgcn.plots.style import METHOD_STYLES, share_legend
 from deadgcn.stats.estimates import summarize
 from deadgcn.stats.inference import interval
 
@@ -40,7 +40,7 @@ def test_curves_over_depth_are_the_summarized_means_and_intervals_and_all_runs()
     bars = [drawn.get_segments() for drawn in ax.collections if drawn is not dots]
     for method, segments in zip(METHODS, bars, strict=True):
         expected = summary[summary["method"] == method]
-        np.testing.assert_allclose(curves(ax)[METHOD_COLORS[method].lower()], expected["mean"])
+        np.testing.assert_allclose(curves(ax)[METHOD_STYLES[method]["color"].lower()], expected["mean"])
         ends = np.array([segment[:, 1] for segment in segments], dtype=float)
         np.testing.assert_allclose(ends, expected[["low", "high"]].clip(0, 1))
     assert len({*dots.get_offsets()[:, 0]}) == len(METHODS) * len(DEPTHS)  # side by side
@@ -128,7 +128,7 @@ def test_curves_over_layers_are_geometric_or_arithmetic_means_over_runs():
         assert {ax.get_xscale(), ax.get_yscale()} == {"log" if log else "linear"}
         means = LAYERS.groupby(["method", "layer"])["norm"].agg(gmean if log else "mean")
         for method in METHODS:
-            np.testing.assert_allclose(curves(ax)[METHOD_COLORS[method].lower()], means[method])
+            np.testing.assert_allclose(curves(ax)[METHOD_STYLES[method]["color"].lower()], means[method])
         thin = [line.get_ydata().tolist() for line in ax.lines if line.get_linewidth() < 0.6]
         expected = LAYERS.sort_values("layer").groupby(["method", "seed"])["norm"].agg(list)
         assert sorted(thin) == sorted(expected)
@@ -140,7 +140,7 @@ def test_zeros_have_no_place_on_a_log_axis():
     """Layer 7 has one zero of five, 8 two, 5 three, 9 four: means need half of the runs."""
     zero = LAYERS["seed"] < LAYERS["layer"].map({5: 3, 7: 1, 8: 2, 9: 4}).fillna(0)
     table = LAYERS.assign(norm=LAYERS["norm"].mask(zero, 0))
-    mean = curves(plot_vs_layer(table, "norm"))[METHOD_COLORS["ReLU"].lower()]
+    mean = curves(plot_vs_layer(table, "norm"))[METHOD_STYLES["ReLU"]["color"].lower()]
     assert np.flatnonzero(np.isnan(mean)).tolist() == [4, 8]
     left = table.query("method == 'ReLU' and layer == 8 and seed >= 2")["norm"]
     assert mean[7] == pytest.approx(left.prod() ** (1 / 3))

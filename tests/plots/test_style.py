@@ -9,7 +9,7 @@ from matplotlib.colors import to_rgb
 from PIL import Image
 
 from deadgcn.plots.forest import ANSWER_COLORS
-from deadgcn.plots.style import METHOD_COLORS, method_styles, publish, share_legend
+from deadgcn.plots.style import METHOD_STYLES, method_colors, method_styles, publish, share_legend
 
 DATA = pd.DataFrame({"x": [0.1, 1 / 3], "y": ["a", "b"]})
 
@@ -21,7 +21,7 @@ def lightness(color):
     return 116 * np.cbrt(linear @ [0.2126, 0.7152, 0.0722]) - 16
 
 
-@pytest.mark.parametrize("colors", [METHOD_COLORS.values(), ANSWER_COLORS.values()])
+@pytest.mark.parametrize("colors", [method_colors(METHOD_STYLES).values(), ANSWER_COLORS.values()])
 def test_arms_and_answers_differ_in_lightness(colors):
     assert min(abs(lightness(a) - lightness(b)) for a, b in combinations(colors, 2)) > 15
 
@@ -57,7 +57,7 @@ def test_published_files_are_complete_equal_each_time_and_shown(tmp_path, monkey
     one, two = tmp_path / "new" / "one", tmp_path / "new" / "two"
     for folder in (one, two, two):  # drawn anew, and over what is there
         fig, ax = plt.subplots(figsize=(2, 1))
-        ax.plot([0, 1], [0, 1], color=METHOD_COLORS["LeakyReLU"])
+        ax.plot([0, 1], [0, 1], color=METHOD_STYLES["LeakyReLU"]["color"])
         publish(fig, "line", DATA, "A line.", folder)
     assert shown[0].alt == "A line." and not plt.get_fignums()
     for file in ("line.csv", "line.png"):

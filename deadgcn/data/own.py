@@ -1,0 +1,110 @@
+"""Any node classification graph as training needs it: one check for all, and the split."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch_geometric.data import Data
+from torch_geometric.utils import is_undirected, to_undirected
+
+from deadgcn.data import DataError
+
+MASKS = ("train_mask", "val_mask", "test_mask")
+
+
+def checked(graph: Data, split: int = 0, name: str = "graph") -> Data:
+    """The graph with what training uses and no more: ``x``, ``y``, ``edge_index`` and three masks ``[N]``.
+
+    Features become dense float32, and every edge gets both directions; weights and attributes of edges are
+    left out. Of masks ``[N, S]`` the column ``split`` is taken; masks that are missing are made by
+    :func:`complete`. Raises ``DataError``, which names the first thing that is not legal.
+    """
+    for fault in _faults(graph, split):
+        raise DataError(f"{name} cannot be used: {fault}")
+    masks = {
+        key: graph[key] if graph[key].dim() == 1 else graph[key][:, split] for key in MASKS if key in graph
+    }
+    masks = complete(graph.y, **masks)
+    for key, mask in masks.items():
+        if not mask.any():
+            raise DataError(f"{name} cannot be used: no node is in its {key}")
+    if (twice := (sum(mask.int() for mask in masks.values()) > 1).nonzero()).numel():
+        raise DataError(f"{name} cannot be used: node {int(twice[0])} is in two of its masks")
+    edges, num_nodes = graph.edge_index.long(), len(graph.y)
+    if not is_undirected(edges, num_nodes=num_nodes):
+        edges = to_undirected(edges, num_nodes=num_nodes)
+    return Data(x=graph.x.to_dense().float(), y=graph.y.long(), edge_index=edges, **masks)
+
+
+def _faults(graph: Data, split: int) -> Iterator[str]:
+    x, y, edges = (getattr(graph, key, None) for key in ("x", "y", "edge_index"))
+    if not all(map(torch.is_tensor, (x, y, edges))) or x.dim() != 2 or not x.numel():
+        yield f"it needs tensors x [N, F], y [N] and edge_index [2, E], but is {graph}"
+    num_nodes = len(x)
+    if y.shape != (num_nodes,) or y.is_floating_point() or y.dtype == torch.bool:
+        yield f"y must be one class per node, [{num_nodes}] of integers, but is {list(y.shape)} of {y.dtype}"
+    if not x.to_dense().isfinite().all():
+        yield "some features are not finite (NaN or infinity)"
+    if (classes := y.unique().tolist()) != list(range(len(classes))) or len(classes) < 2:
+        yield f"classes must be 0, 1, ..., C - 1 (C at least 2), each with nodes, but are {classes[:20]}"
+    if edges.dim() != 2 or len(edges) != 2 or edges.is_floating_point() or edges.dtype == torch.bool:
+        yield f"edge_index must be [2, E] of integers, but is {list(edges.shape)} of {edges.dtype}"
+    if not (edges[0] != edges[1]).any() or int(edges.min()) < 0 or int(edges.max()) >= num_nodes:
+        yield f"it has no edge between two of its nodes, or an edge to a node outside 0 to {num_nodes - 1}"
+    for key in (key for key in MASKS if key in graph):
+        mask, columns = graph[key], graph[key].shape[1] if graph[key].dim() == 2 else 1
+        if mask.dtype != torch.bool or mask.dim() not in (1, 2) or len(mask) != num_nodes:
+            found = f"{list(mask.shape)} of {mask.dtype}"
+            yield f"{key} must be boolean [{num_nodes}] or [{num_nodes}, S], but is {found}"
+        if mask.dim() == 2 and split >= columns:
+            yield f"split must be 0 to {columns - 1}, a column of {key}, but is {split}"
+    if split and all(graph[key].dim() == 1 for key in MASKS if key in graph):
+        yield f"split must be 0, because it has one split only, but is {split}"
+
+
+def complete(y: Tensor, **given: Tensor) -> dict[str, Tensor]:
+    """The three masks ``[N]``: those given, and by a fixed rule those that are missing.
+
+    Of the nodes in no given mask, in an order that is always the same, 20 of each class train (at most half
+    of the class's), 30 per class validate (at most half of the rest), and the others test, as in Shchur et
+    al. 2018, arXiv 1811.05868.
+
+    >>> {name: int(mask.sum()) for name, mask in complete(torch.tensor([0, 0, 0, 1, 1, 1])).items()}
+    {'train_mask': 2, 'val_mask': 2, 'test_mask': 2}
+    """
+    order = torch.randperm(len(y), generator=torch.Generator().manual_seed(0))
+    taken, masks = sum(given.values(), torch.zeros_like(y, dtype=torch.bool)), {}
+    for key in MASKS:
+        masks[key], rest = given.get(key, torch.zeros_like(taken)).clone(), order[~taken[order]]
+        chosen = [rest]
+        if key == "train_mask":
+            classes = [rest[y[rest] == label] for label in y.unique()]
+            chosen = [nodes[: min(20, len(nodes) // 2)] for nodes in classes]
+        if key == "val_mask":
+            chosen = [rest[: min(30 * len(y.unique()), len(rest) // 2)]]
+        if key not in given:
+            masks[key][torch.cat(chosen)] = True
+        taken = taken | masks[key]
+    return masks
+
+
+@dataclass(frozen=True)
+class Content:
+    """A graph, equal to all others with the same tensors; finished runs on it are known by its digest."""
+
+    digest: str
+    graph: Data = field(compare=False, repr=False)
+
+    @classmethod
+    def of(cls, graph: Data) -> "Content":
+        """The tensors of a graph that training may use, and their SHA-256."""
+        graph = Data(
+            **{key: graph[key].to_dense() for key in ("x", "y", "edge_index", *MASKS) if key in graph}
+        )
+        sha256 = hashlib.sha256()
+        for key, tensor in graph.to_dict().items():
+            shape = f"{key} {list(tensor.shape)} {tensor.dtype} "
+            sha256.update(shape.encode() + tensor.contiguous().numpy().tobytes())
+        return cls(sha256.hexdigest(), graph)

@@ -1,0 +1,130 @@
+"""Measures of any model: PyTorch Geometric's own, residual ones, and activations in every form."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch_geometric.nn import GAT, GCN, GCN2Conv, GCNConv
+
+from deadgcn.experiments.measure import activations, layer, measure
+from deadgcn.gcn.neurons import dead_fraction, zero_fraction
+from deadgcn.gcn.records import LAYER_COLUMNS
+from deadgcn.gcn.smoothing import all_measures
+
+
+class Own(nn.Module):
+    """Three convolutions with an activation of one's choice, and a head."""
+
+    def __init__(self, graph, act, residual=False, norm=False):
+        super().__init__()
+        self.convs = nn.ModuleList(GCNConv(d, 8) for d in (graph.num_features, 8, 8))
+        self.norm = nn.BatchNorm1d(8) if norm else nn.Identity()
+        self.lin, self.act, self.residual = nn.Linear(8, 7), act, residual
+
+    def forward(self, x, edge_index):
+        for number, conv in enumerate(self.convs):
+            h = self.act(self.norm(conv(x, edge_index)))
+            x = layer(h + x, "sum") if self.residual and number else h
+        return self.lin(x)
+
+
+FORMS = [nn.ReLU(), F.relu, torch.relu, torch.Tensor.relu, torch.relu_, lambda z: F.relu(z, inplace=True)]
+
+
+@pytest.mark.parametrize("act", FORMS)
+def test_activations_are_found_in_every_form(act, twin):
+    torch.manual_seed(3)
+    model = Own(twin, act)
+    expected, x = [], twin.x
+    for conv in model.convs:
+        x = conv(x, twin.edge_index).clamp(min=0)
+        expected.append(x)
+    table = measure(model, twin)
+    assert table["name"].tolist() == ["relu"] * 3 and table["layer"].tolist() == [1, 2, 3]
+    assert list(table.columns) == ["layer", "name", "channels", *LAYER_COLUMNS]
+    for row, post in zip(table.to_dict("records"), expected, strict=True):
+        assert row["dead_fraction"] == dead_fraction(post).item()
+        assert row["zero_fraction"] == pytest.approx(zero_fraction(post).item())
+        for name, value in all_measures(post, twin.edge_index).items():
+            assert row[name] == pytest.approx(value.item(), rel=1e-6), name
+    assert all(torch.equal(a, b) for a, b in zip(activations(model, twin), expected, strict=True))
+
+
+def test_norms_are_those_of_the_layers_own_weights(twin):
+    model = Own(twin, F.elu, norm=True)
+    model.eval()
+    F.cross_entropy(model(twin.x, twin.edge_index)[twin.train_mask], twin.y[twin.train_mask]).backward()
+    expected = [(conv.lin.weight.norm().item(), conv.lin.weight.grad.norm().item()) for conv in model.convs]
+    found = measure(model, twin)[["weight_norm", "gradient_norm"]].to_numpy()
+    assert found == pytest.approx(torch.tensor(expected).numpy(), rel=1e-5)
+
+
+def test_the_model_is_as_before_and_its_hooks_are_gone(twin):
+    model = Own(twin, nn.ReLU(), norm=True).train()
+    model.convs[1].eval()  # each module has its own mode
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    modes = [module.training for module in model.modules()]
+    measure(model, twin, modules=[model.norm])
+    with pytest.raises(RuntimeError):
+        measure(model, twin, modules=[model.norm], forward=lambda: model(twin.x[:, :5], twin.edge_index))
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert [module.training for module in model.modules()] == modes
+    assert all(not m._forward_hooks and not m._forward_pre_hooks for m in model.modules())
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert torch.relu(torch.tensor([-1.0])).item() == 0 and layer(twin.x) is twin.x  # outside: no recorder
+
+
+def test_modules_and_marks_stand_for_layers_in_place_of_activations(twin):
+    model = Own(twin, nn.ReLU(), norm=True)
+    table = measure(model, twin, modules=[model.norm])
+    assert table["name"].tolist() == ["norm"] * 3 and (table["dead_fraction"] == 0).all()
+    marked = measure(Own(twin, F.relu, residual=True), twin)
+    assert marked["name"].tolist() == ["sum"] * 2
+    assert marked["weight_norm"][0] > marked["weight_norm"][1]  # of the first two convolutions
+
+
+class GCNII(nn.Module):
+    """Chen et al. 2020: initial residuals and identity maps."""
+
+    def __init__(self, graph):
+        super().__init__()
+        self.first, self.last = nn.Linear(graph.num_features, 8), nn.Linear(8, 7)
+        self.convs = nn.ModuleList(GCN2Conv(8, alpha=0.1, theta=0.5, layer=i) for i in (1, 2, 3))
+
+    def forward(self, x, edge_index):
+        x = first = self.first(x).relu()
+        for conv in self.convs:
+            x = conv(x, first, edge_index).relu()
+        return self.last(x).log_softmax(-1)
+
+
+@pytest.mark.parametrize(
+    ("build", "depth"),
+    [
+        (lambda g: GCN(g.num_features, 8, 4, 7), 3),
+        (lambda g: GCN(g.num_features, 8, 4, 7, jk="last", act="elu"), 4),
+        (lambda g: GAT(g.num_features, 8, 4, 7, heads=2), 3),  # and no activation of its attention
+        (GCNII, 4),
+    ],
+)
+def test_pygs_models_have_as_many_layers_as_activations_of_nodes(build, depth, twin):
+    model = build(twin)
+    table = measure(model, twin)
+    assert len(table) == depth and table.drop(columns="name").notna().all(axis=None)
+    for post, row in zip(activations(model, twin), table.to_dict("records"), strict=True):
+        assert row["norm"] == pytest.approx(post.norm().item(), rel=1e-5)
+
+
+def test_a_graph_without_labels_has_no_gradient_and_directed_edges_count_both_ways(twin):
+    model, bare = GCN(twin.num_features, 8, 3, 7), twin.clone()
+    for key in ("y", "train_mask"):
+        del bare[key]
+    table = measure(model, bare)
+    assert table["gradient_norm"].isna().all() and table["rayleigh_quotient"].notna().all()
+
+
+def test_without_a_layer_it_says_what_to_do(twin):
+    with pytest.raises(ValueError, match="modules"):
+        measure(GCN(twin.num_features, 8, 1, 7), twin)
+    with pytest.raises(ValueError, match="modules"):
+        measure(Own(twin, F.relu), twin, modules=[nn.ReLU()])
