@@ -100,8 +100,9 @@ class Config(BaseModel):
         if isinstance(act, str):
             spelt = {name.replace("_", ""): name for name in ACTS}  # as PyTorch Geometric reads names
             act = spelt.get(act.lower().replace("_", ""), act)
-        trained = isinstance(act, type) or list(getattr(act, "parameters", list)())
-        if trained or (isinstance(act, str) and act not in ACTS):
+        illegal = isinstance(act, type) or type(act).__name__ == "RReLU"  # a class; a module that draws
+        illegal = illegal or list(getattr(act, "parameters", list)())
+        if illegal or (isinstance(act, str) and act not in ACTS):
             legal = f"{', '.join(ACTS)}, a module of torch.nn without parameters, or a function"
             raise ValueError(f"must be one of {legal}")
         return act
@@ -141,10 +142,6 @@ class Config(BaseModel):
                 if not matters and value not in (default, None):
                     raise ValueError(f"{name} = {value!r}: changes nothing without {need}")
         return self
-
-    def counts(self, epoch: int) -> bool:
-        """Whether the model of this epoch (from 0) may be kept as best and is then stripped."""
-        return epoch >= self.warmup
 
 
 def _ascending(values: list[int]) -> list[int]:

@@ -76,7 +76,7 @@ def train_reference(config: Config, graph: Data, head: bool = False) -> dict[str
             last = {f"{part}_acc": correct[graph[f"{part}_mask"]].mean().item() for part in ("test", "val")}
             if math.isnan(last["val_acc"]):
                 diverged_epoch = epoch if diverged_epoch is None else diverged_epoch
-            elif config.counts(epoch) and (best is None or last["val_acc"] > best["val_acc"]):
+            elif epoch >= config.warmup and (best is None or last["val_acc"] > best["val_acc"]):
                 best_epoch, best = epoch, last
     run = {"best_epoch": best_epoch, "diverged_epoch": diverged_epoch} | (best or last)
     return run | {f"{name}_last": value for name, value in last.items()}

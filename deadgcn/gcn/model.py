@@ -98,20 +98,7 @@ class GCN(nn.Module):
 
     def run_state_dict(self, run: int) -> dict[str, Tensor]:
         """Copies of one run's parameters under the names of ``torch_geometric.nn.GCN(..., jk="last")``."""
-        return {name: values[run].detach().clone() for name, values in self._named_runs()}
-
-    def load_run_state_dict(self, run: int, state: dict[str, Tensor]) -> None:
-        """Copy one run's parameters in; ValueError, and no change, for names or shapes that do not fit."""
-        expected = {name: tuple(values.shape[1:]) for name, values in self._named_runs()}
-        given = {name: tuple(values.shape) for name, values in state.items()}
-        if given != expected:
-            wrong = sorted(set(given.items()) ^ set(expected.items()))
-            raise ValueError(f"state does not fit this network; it differs in {wrong[:4]}")
-        with torch.no_grad():
-            for name, values in self._named_runs():
-                values[run].copy_(state[name])
-
-    def _named_runs(self) -> list[tuple[str, Tensor]]:
         named = [(f"convs.{layer}.lin.weight", weight) for layer, weight in enumerate(self.weights)]
         named += [(f"convs.{layer}.bias", bias) for layer, bias in enumerate(self.biases)]
-        return [*named, ("lin.weight", self.head_weight), ("lin.bias", self.head_bias)]
+        named += [("lin.weight", self.head_weight), ("lin.bias", self.head_bias)]
+        return {name: values[run].detach().clone() for name, values in named}

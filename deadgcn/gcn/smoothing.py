@@ -113,7 +113,7 @@ def rank_one_distance(x: Tensor | Embeddings) -> Tensor:
 
 
 def all_measures(x: Tensor | Embeddings, edge_index: Tensor | Graph) -> dict[str, Tensor]:
-    """Every measure above, each ``[...]``, under its name in the tables of layers."""
+    """All measures of this module, each ``[...]``, under their names in the tables of layers."""
     h = Embeddings.of(x, edge_index)
     return {
         "dirichlet_energy": dirichlet_energy(h, edge_index),

@@ -148,7 +148,7 @@ def _loop(
 
         dead = [dead_mask(post, config.dead_threshold) for post in passes.activations]  # L times [R, d]
         stripped = torch.zeros_like(best_epoch)  # [R]
-        if config.counts(epoch):
+        if epoch >= config.warmup:
             improved = acc > best_acc  # of equal epochs the earliest is best
             best_acc = acc.where(improved, best_acc)
             best_epoch = best_epoch.masked_fill(improved, epoch)

@@ -113,17 +113,6 @@ def test_weights_depend_on_the_runs_own_seed_alone():
     assert torch.equal(deeper.weights[1], alone.weights[1])
 
 
-def test_state_of_a_run_goes_out_and_in_and_changes_no_other():
-    model, other = GCN(9, 4, 3, 2, seeds=(0, 1)), GCN(9, 4, 3, 2, seeds=(8, 9, 10))
-    untouched = other.run_state_dict(0)
-    other.load_run_state_dict(2, model.run_state_dict(1))
-    for wrong in (GCN(9, 5, 3, 2), GCN(9, 4, 3, 3), GCN(9, 4, 3, 2, bias=False)):
-        with pytest.raises(ValueError, match="convs"):
-            other.load_run_state_dict(2, wrong.run_state_dict(0))
-    assert all(torch.equal(v, other.run_state_dict(2)[k]) for k, v in model.run_state_dict(1).items())
-    assert all(torch.equal(v, other.run_state_dict(0)[k]) for k, v in untouched.items())
-
-
 @pytest.mark.parametrize("options", [{"act": "tahn"}, {"num_layers": -1}, {"seeds": ()}])
 def test_bad_networks_are_refused_by_name_and_value(options):
     ((_name, value),) = options.items()
