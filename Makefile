@@ -64,12 +64,13 @@ figures smoke report: $(READY)
 	$(RUN).execute $(NOTEBOOKS) $(OPTIONS)
 	$(if $(DRY),,$(if $(filter .,$(PLACE)),.venv/bin/python docs/readme.py))
 
-readme: $(READY) ## write README's numbers anew, from the results that are there
+readme: $(READY) ## write README's numbers, docs/columns.md and docs/api.md anew
 	.venv/bin/python docs/readme.py
+	.venv/bin/python docs/reference.py
 
 verify: $(READY) ## run everything into build/verify and compare its tables with the committed ones
 	$(RUN).execute $(NOTEBOOKS) --output-dir build/verify $(CHOICE) $(if $(DRY),--dry)
-	$(if $(DRY),,$(RUN).verify "$$DATASET")
+	$(if $(DRY),,.venv/bin/python -I docs/verify.py "$$DATASET")
 
 profiles: $(READY) ## the larger runs of params/profiles/{full,kipf}.yaml, kept in results/profiles (40 minutes)
 	@rm -rf build/full build/kipf

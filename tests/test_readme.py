@@ -120,6 +120,6 @@ def test_make_knows_the_commands_and_a_notebook_their_parameters(command):
 
 def test_the_example_runs():
     (block,) = re.findall(r"```python\n(.*?)```", TEXT, flags=re.S)
-    small = block.replace('dataset="CiteSeer"', 'dataset="KarateClub", epochs=3')
-    small = small.replace("range(10)", "range(2)")
-    exec(small.replace("run_grid(configs)", "run_grid(configs, cache=None)"), {})
+    small = block.replace('"CiteSeer"', '"SyntheticCora"').replace("range(10)", "range(2), epochs=3")
+    small = small.replace("32, 4, 6)", "32, 4, 7)")
+    exec(small.replace('name="MyGraph"', 'name="MyGraph", cache=None'), {})

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from tiny_project import write_file
 
-from deadgcn.paper.verify import main
+from verify import main
 
 RUNS, CELLS = "results/Cora/depth_runs.csv", "results/Cora/verdict_cells.csv"
 FACTS, FIGURE = "results/Cora/data_facts.csv", "figures/Cora/accuracy.csv"
