@@ -173,6 +173,7 @@ def _count(copy, word):
 
 MOMENTS = {  # when Ctrl-C is pressed, by the processes that run, and for how long
     "the data set is checked": ("deadgcn.data.graphs", 1, 0.1),
+    "networks are counted": ("deadgcn.experiments.cost", 1, 1),
     "a kernel starts": ("ipykernel", 1, 0),
     "two kernels run": ("ipykernel", 2, 1.5),
     "workers start": ("popen_loky", 1, 0),

@@ -159,9 +159,15 @@ def main(argv: list[str] | None = None) -> int:
     add("-f", dest="files", action="append", default=[], type=Path, metavar="FILE", help="YAML of parameters")
     add("--set", dest="texts", action="append", default=[], metavar="YAML", help="such as 'depths: [2, 4]'")
     add("--output-dir", type=Path, metavar="DIR", help="root of outputs (default: a folder below build/)")
+    add("--dry", action="store_true", help="only say what would be trained, and how long that takes")
     args = parser.parse_args(argv)
     try:
         place, given = plan(args.notebooks, args.files, args.texts, args.output_dir)
+        told = json.dumps({"notebooks": {str(path): values for path, values in given.items()}})
+        command = [sys.executable, "-I", "-m", "deadgcn.experiments.cost"]
+        done = subprocess.run(command, input=told, text=True, check=False, process_group=0)
+        if done.returncode or args.dry:
+            return 2 if done.returncode else 0
         print(f"outputs go to {place}, once no other run writes there", flush=True)
         for kind in ("figures", "results", "report"):  # what cannot be written to is an error before any work
             (place / kind).mkdir(parents=True, exist_ok=True)

@@ -179,7 +179,8 @@ def test_a_second_command_waits_and_removes_what_a_killed_one_left(tmp_path):
     command = [sys.executable, "-m", "deadgcn.paper.execute", str(notebook), "--output-dir", "out"]
     with FileLock(tmp_path / "out" / ".lock"):
         second = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        second.stdout.readline()
+        while not second.stdout.readline().startswith("outputs go to"):
+            pass
         time.sleep(1)
         assert second.poll() is None and left.exists()
     assert second.communicate(timeout=60)[0].startswith("01_ok") and second.returncode == 0
