@@ -1,13 +1,12 @@
-"""Settings of runs and parameters of notebooks, checked in one place. Imports no torch."""
+"""One run's settings, validated. Imports no torch, so that bad settings are refused at once."""
 
 import difflib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from reprlib import Repr
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -43,7 +42,8 @@ class Config(BaseModel):
     Defaults are those of the paper's experiments. Where its text and its code differ, the default is the
     code's, which made the numbers, and the comment gives the text's value. An unknown name, a wrong type, a
     value out of range, and a setting that changes nothing beside the others raise ``ParameterError``, a
-    ``ValueError``.
+    ``ValueError``. Skip connections, normalisation layers, DropEdge and other convolutions are no settings:
+    :func:`deadgcn.measure` measures a model that has them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
@@ -144,55 +144,6 @@ class Config(BaseModel):
         return self
 
 
-def _ascending(values: list[int]) -> list[int]:
-    if values != sorted(set(values)) or values[-1] < 1:
-        raise ValueError("should be different numbers in ascending order, the last one above 0")
-    return values
-
-
-def _arms(arms: dict[str, dict]) -> dict[str, dict]:
-    for label, settings in arms.items():
-        if label in METHODS or (
-            keys := settings.keys() & {"dataset", "method", "num_layers", "seed", "split"}
-        ):
-            fault = "is an arm of the study" if label in METHODS else f"must not set {', '.join(keys)}"
-            raise ValueError(f"the arm {label!r} {fault}")
-        Config(method=label, **settings)
-    return arms
-
-
-Count = Annotated[int, Field(ge=1, le=10_000)]
-Depth = Annotated[int, Field(ge=0, le=10_000)]  # 0 is the linear head alone
-Counts = Annotated[list[Count], Field(min_length=1), AfterValidator(_ascending)]
-Depths = Annotated[list[Depth], Field(min_length=1), AfterValidator(_ascending)]
-
-
-class Parameters(Config, strict=True):
-    """What notebooks may be given: a run's settings, and these. The defaults are the notebooks' own."""
-
-    hidden_channels: Annotated[int, Field(ge=2, le=65_536, multiple_of=2)] = None  # 08 pairs them
-    dataset: Annotated[str, Field(pattern=r"^([A-Za-z][A-Za-z0-9_.-]*|[^\n]+\.pt)$")] = None
-    arms: Annotated[dict[str, dict[str, Any]], AfterValidator(_arms)] = None  # label -> settings
-    depths: Depths = None
-    num_layers: Count = None  # of the very deep networks
-    example_num_layers: Count = None
-    first_seed: Annotated[int, Field(ge=0, le=10**9)] = None
-    num_seeds: Count = None  # runs of each arm, from first_seed
-    num_seeds_deep: Count = None  # at num_layers
-    num_seeds_pairs: Count = None  # of the main interventions
-    num_seeds_more: Count = None  # of the others
-    num_seeds_others: Count = None  # of the arms that a recipe is compared with
-    deeper_depths: Annotated[Counts, Field(min_length=2, max_length=2)] = None  # with fewer weights decayed
-    search_depths: Counts = None
-    epochs_alive: Count = None
-    powers: Counts = None  # of the normalised adjacency
-    save_checkpoints: bool = None
-    n_jobs: Literal[-1] | Annotated[int, Field(ge=1, le=1024)] = None
-    scheduler: Annotated[str, Field(pattern=r"^((tcp|tls)://[^\s/]+:\d{1,5})?$")] = None  # empty: no Dask
-    output_dir: str = None
-    input_dir: str = None
-
-
 def label_of(dataset: str) -> str:
     """The name of a data set in tables, titles and paths: that of its file if it is one."""
     return Path(dataset).stem if dataset.endswith(".pt") else dataset
@@ -200,14 +151,17 @@ def label_of(dataset: str) -> str:
 
 def unknown(name: str, value: Any, known: Iterable[str]) -> str:
     """A sentence about a name that is not known: a near one that was meant, or where such settings go."""
+    from deadgcn.parameters import Parameters
+
     if near := difflib.get_close_matches(name, known, n=1, cutoff=0.75):
         hint = f"did you mean {near[0]}?"
     elif name in Config.model_fields:
-        hint = f"as a setting of an arm it is known, such as arms: {{mine: {{{name}: {show(value)}}}}}"
+        hint = f"it is a setting of arms, which are given as arms: {{label: {{{name}: {show(value)}, ...}}}}"
     elif name in Parameters.model_fields:
-        hint = "it is a parameter of notebooks, not of a run"
+        hint = "it is a parameter of notebooks, not a setting of a run"
     else:
         hint = f"known are {', '.join(sorted(known))}"
+        hint += " (for models with other layers there is dg.measure)" if "act" in known else ""
     return f"{name} = {show(value)}: unknown; {hint}"
 
 

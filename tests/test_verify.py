@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from tiny_project import write_file
-
 from verify import main
 
 RUNS, CELLS = "results/Cora/depth_runs.csv", "results/Cora/verdict_cells.csv"

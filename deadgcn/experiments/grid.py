@@ -12,12 +12,13 @@ from typing import Any
 import pandas as pd
 from torch_geometric.data import Data
 
-from deadgcn.config import METHODS, PROJECT, Config, Parameters, label_of
+from deadgcn.config import METHODS, PROJECT, Config, label_of
 from deadgcn.data.graphs import check_label, load_graph, read_graph, resolve_dataset
 from deadgcn.data.own import Content, checked
 from deadgcn.experiments.parallel import run_chunks
 from deadgcn.experiments.tables import Tables
 from deadgcn.gcn.training import resolve_device, train, use_one_thread
+from deadgcn.parameters import Parameters
 
 # Seeds 0-4, 5-9, ... run side by side. On a processor more are no faster and leave cores idle at the end. A
 # GPU wants many; how many is unmeasured, and 128 layers of 100 runs need 5 GB.
@@ -141,7 +142,7 @@ class Study:
 def open_study(parameters: Mapping[str, Any]) -> Study:
     """Check a notebook's parameters, load its data set and create ``output_dir/{figures,results}/<dataset>``.
 
-    `parameters` are those of :class:`deadgcn.config.Parameters` by name, such as a notebook's ``globals()``;
+    `parameters` are those of :class:`deadgcn.parameters.Parameters`, such as a notebook's ``globals()``;
     other names are ignored. The data set "auto" is Cora, or its synthetic twin if Cora's files cannot be
     obtained. ``dropout`` acts on the features and after each activation; all runs share what else is a field
     of :class:`Config`. Raises ``ParameterError`` for what is not legal, and as :func:`load_graph` does.

@@ -8,7 +8,8 @@ from typing import Any
 from pydantic import create_model
 from ruamel.yaml import YAML
 
-from deadgcn.config import ParameterError, Parameters, show, unknown
+from deadgcn.config import ParameterError, show, unknown
+from deadgcn.parameters import Parameters
 
 
 def read_defaults(notebook: Path) -> dict[str, Any]:

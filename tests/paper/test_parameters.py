@@ -85,5 +85,5 @@ def test_arms_that_are_none_are_refused(arms, told):
 
 
 def test_a_setting_of_arms_is_told_where_it_goes():
-    with pytest.raises(ParameterError, match=r"negative_slope = 0.2.*arms: \{mine: \{negative_slope"):
+    with pytest.raises(ParameterError, match=r"negative_slope = 0.2.*arms: \{.*\{negative_slope"):
         check("--set", "negative_slope: 0.2", {"dataset": "auto", "lr": 0.1})

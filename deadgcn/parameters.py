@@ -1,0 +1,63 @@
+"""What notebooks may be given, with types and ranges. Imports no torch."""
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field
+
+from deadgcn.config import METHODS, Config
+
+
+def _ascending(values: list[int]) -> list[int]:
+    if values != sorted(set(values)) or values[-1] < 1:
+        raise ValueError("should be different numbers in ascending order, the last one above 0")
+    return values
+
+
+def _plain(dataset: str) -> str:
+    if not re.fullmatch(r"[A-Za-z][\w.-]*|.+\.pt", dataset, flags=re.ASCII):
+        raise ValueError("should be the plain name of a data set, or a file that ends with .pt")
+    return dataset
+
+
+def _arms(arms: dict[str, dict]) -> dict[str, dict]:
+    for label, settings in arms.items():
+        if label in METHODS or (
+            keys := settings.keys() & {"dataset", "method", "num_layers", "seed", "split"}
+        ):
+            fault = "is an arm of the study" if label in METHODS else f"must not set {', '.join(keys)}"
+            raise ValueError(f"the arm {label!r} {fault}")
+        Config(method=label, **settings)
+    return arms
+
+
+Count = Annotated[int, Field(ge=1, le=10_000)]
+Depth = Annotated[int, Field(ge=0, le=10_000)]  # 0 is the linear head alone
+Counts = Annotated[list[Count], Field(min_length=1), AfterValidator(_ascending)]
+Depths = Annotated[list[Depth], Field(min_length=1), AfterValidator(_ascending)]
+
+
+class Parameters(Config, strict=True):
+    """What notebooks may be given: a run's settings, and these. The defaults are the notebooks' own."""
+
+    hidden_channels: Annotated[int, Field(ge=2, le=65_536, multiple_of=2)] = None  # 08 pairs them
+    dataset: Annotated[str, AfterValidator(_plain)] = None
+    arms: Annotated[dict[str, dict[str, Any]], AfterValidator(_arms)] = None  # label -> settings
+    depths: Depths = None
+    num_layers: Count = None  # of the very deep networks
+    example_num_layers: Count = None
+    first_seed: Annotated[int, Field(ge=0, le=10**9)] = None
+    num_seeds: Count = None  # runs of each arm, from first_seed
+    num_seeds_deep: Count = None  # at num_layers
+    num_seeds_pairs: Count = None  # of the main interventions
+    num_seeds_more: Count = None  # of the others
+    num_seeds_others: Count = None  # of the arms that a recipe is compared with
+    deeper_depths: Annotated[Counts, Field(min_length=2, max_length=2)] = None  # with fewer weights decayed
+    search_depths: Counts = None
+    epochs_alive: Count = None
+    powers: Counts = None  # of the normalised adjacency
+    save_checkpoints: bool = None
+    n_jobs: Literal[-1] | Annotated[int, Field(ge=1, le=1024)] = None
+    scheduler: Annotated[str, Field(pattern=r"^((tcp|tls)://[^\s/]+:\d{1,5})?$")] = None  # empty: no Dask
+    output_dir: str = None
+    input_dir: str = None
