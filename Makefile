@@ -16,6 +16,7 @@ KNOWN = DATASET SET PROFILE NOTEBOOKS DRY PYTHON PIP_FLAGS LAB_FLAGS
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
 UNKNOWN := $(filter-out $(KNOWN) MAKE% GNUMAKE% SHELL -%,$(GIVEN))
 $(if $(UNKNOWN),$(error unknown variable $(UNKNOWN); known are $(KNOWN)))
+override DRY := $(filter-out 0,$(DRY))
 DRY_TARGETS = figures smoke report verify
 $(if $(DRY),$(if $(filter-out $(DRY_TARGETS),$(or $(MAKECMDGOALS),help)),$(error DRY is for $(DRY_TARGETS))))
 

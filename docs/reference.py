@@ -24,10 +24,9 @@ MEANINGS = dg.PROJECT / "docs" / "columns.yaml"
 SHARED = ("bench", "published")  # folders of results/ that belong to no data set
 FOLDERS = {"results/published": "Published numbers", "results/bench": "Benchmark", "figures": "Figures"}
 NEURONS = "0, 1, …"  # stands for the columns of single neurons
-SQL = """SELECT filename, method, num_layers, count(*) AS runs, avg(test_acc) AS test_acc
+SQL = """SELECT *
 FROM read_csv('results/**/*_runs.csv', union_by_name=true, filename=true,
-              types={'best_epoch': 'BIGINT', 'diverged_epoch': 'BIGINT'})
-GROUP BY ALL ORDER BY ALL"""
+              types={'best_epoch': 'BIGINT', 'diverged_epoch': 'BIGINT'})"""
 INTRO = f"""# Tables and their columns
 
 All tables are CSV files. Their names below leave out the data set: `results/depth_runs.csv` is in `results/Cora`, in `results/CiteSeer`, and in the folder of any other graph. What `make profiles` keeps, in `results/profiles`, has the same names and columns. In brackets is the notebook that writes a table. Tables that end with `.gz` are written too, but not kept in git.
@@ -44,7 +43,7 @@ DuckDB reads the tables of runs of all graphs at once, although their columns di
 {SQL}
 ```
 
-Without `types`, a column that is empty in all files would be read as text. A run may be in several tables: those of notebook 03 are also in 04's."""  # noqa: E501
+Without `types`, a column that is empty in all files would be read as text. A run may be in several tables: those of notebook 03 are also in 04's. Before you average, group by all settings that are columns: some tables hold several recipes of one method."""  # noqa: E501
 HEADERS = {"Args": "Arguments", "Returns": "Returns"}
 
 

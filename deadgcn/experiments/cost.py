@@ -19,6 +19,7 @@ from unittest.mock import MagicMock
 from joblib import effective_n_jobs
 
 from deadgcn.config import PROJECT, Config
+from deadgcn.data import DataError
 from deadgcn.experiments import grid, pyg_reference
 from deadgcn.experiments.cache import load
 from deadgcn.experiments.parallel import cost, keys
@@ -48,6 +49,8 @@ def find_networks(notebook: Path, parameters: dict) -> tuple[list[tuple], str]:
                 continue
             try:
                 exec("\n".join(map(ast.unparse, [*needed, part])), copy.deepcopy(parameters))
+            except (DataError, ValueError) as error:  # of parameters or graph
+                sys.exit(f"error: {notebook.stem}: {error}")
             except Exception as error:  # the run will say more
                 unknown = f"and others, unknown: {error!r}"
     return calls, unknown
@@ -75,7 +78,8 @@ def _needed(node: ast.AST, before: list[ast.stmt]) -> list[ast.stmt]:
         stored |= {part.asname or part.name for part in parts if isinstance(part, ast.alias)}
         methods = [part for part in parts if isinstance(part, ast.Attribute) and part.attr in CHANGES]
         changed = {ast.unparse(part.value) for part in [*targets, *methods] if hasattr(part, "value")}
-        if wanted & (stored | changed):
+        seeds = any(isinstance(part, ast.Attribute) and part.attr == "manual_seed" for part in parts)
+        if wanted & (stored | changed) or seeds:
             needed.insert(0, line)
             wanted = wanted - (stored if isinstance(line, ast.Assign) else set()) | _reads(line)
     return needed

@@ -40,6 +40,9 @@ def grid(methods: Iterable[str] | Mapping[str, Mapping[str, Any]], **axes: Any) 
         if unknown := [name for name in methods if name not in METHODS]:
             raise ValueError(f"method must be one of {list(METHODS)}, but {unknown[0]!r} was passed")
         methods = {name: METHODS[name] for name in methods}
+    for label, settings in methods.items():
+        if not isinstance(settings, Mapping) or "method" in settings:
+            raise ValueError(f"an arm is a label with its settings, but {label!r}: {settings!r} was passed")
     axes = {name: _as_list(values) for name, values in axes.items()}
     if not methods or not all(axes.values()):
         raise ValueError(f"methods and axes must not be empty, but {methods}, {axes} was passed")
@@ -77,11 +80,12 @@ def run_grid(
     if (graph is None) != (name is None):
         raise ValueError(f"graph and name must be given together, but name is {name!r}")
     if graph is not None:
-        check_label(name)
+        check_label(str(name))
         configs = [config.model_copy(update={"dataset": name}) for config in configs]
     repeated = [config for config, count in Counter(configs).items() if count > 1]
     if repeated or not configs:
-        raise ValueError(f"configs must be different runs, at least one, but got {repeated[:1]}")
+        twice = [f"{run.method}, {run.num_layers} layers, seed {run.seed}" for run in repeated[:1]]
+        raise ValueError(f"configs must be different runs, at least one, but got {twice}")
     if type(n_jobs) is not int or n_jobs == 0:
         raise ValueError(f"n_jobs must be a positive number, or -1 for all cores, but {n_jobs!r} was passed")
     kind = resolve_device(device).type
@@ -173,4 +177,5 @@ def open_study(parameters: Mapping[str, Any]) -> Study:
 
 
 def _as_list(value: Any) -> list:
-    return list(value) if isinstance(value, Iterable) and not isinstance(value, str) else [value]
+    several = isinstance(value, Iterable) and not isinstance(value, str) and getattr(value, "ndim", 1)
+    return list(value) if several else [value]

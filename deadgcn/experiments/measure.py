@@ -24,26 +24,30 @@ def measure(
     data: Data,
     modules: Sequence[nn.Module] = (),
     forward: Callable[[], Tensor] | None = None,
+    split: int = 0,
 ) -> pd.DataFrame:
     """Measure every layer of a model, in one evaluation without dropout: a row per layer.
 
     A layer is what an activation function returns, if it has a row per node: ReLU and its like, be they
-    modules, functions (``F.relu(h)``) or methods (``h.relu()``). With ``modules``, layers are what these
-    return instead; if the model marks tensors with :func:`layer`, these.
+    modules, functions (``F.relu(h)``) or methods (``h.relu()``, ``h.clamp(min=0)``). A sigmoid or tanh within
+    a formula, such as ``h * h.sigmoid()``, counts too, and what ``torch.where`` returns does not; look at the
+    column weights. With ``modules``, layers are what these return instead; if the model marks tensors with
+    :func:`layer`, these.
 
     Args:
         model: computes the logits ``[N, C]`` as ``model(data.x, data.edge_index)``. It is not changed.
         data: a graph. Its edges count in both directions.
         modules: parts of the model, such as blocks or normalisations, in place of activation functions.
         forward: computes the logits if the model takes other arguments, such as an ``adj_t``.
+        split: which column of masks ``[N, S]``.
 
-    Columns: layer (from 1), name, channels, and those of ``Tables.layers``. There ``weight_norm`` and
-    ``gradient_norm`` are norms of the parameters of two or more dimensions that were used since the layer
-    before, and of the gradient of the cross-entropy of ``data.train_mask`` (missing without it) with respect
-    to them. Raises ``ValueError`` if no layer is found.
+    Columns: layer (from 1), name, weights (names of the parameters of two or more dimensions that were used
+    since the layer before: of several layers, if some were not found), channels, and those of
+    ``Tables.layers``. There ``weight_norm`` and ``gradient_norm`` are norms of these weights, and of the
+    gradient of the cross-entropy of ``data.train_mask`` (missing without it) with respect to them. Raises
+    ``ValueError`` if no layer is found, or the logits do not fit.
     """
-    with _recording(model, modules, data.num_nodes) as recorder:
-        logits = forward() if forward else model(data.x, data.edge_index)
+    logits, recorder = _evaluate(model, data, modules, forward)
     if not (layers := recorder.layers(only_marked=bool(modules))):
         raise ValueError(
             "no activation [N, d] was found; give modules=[...], or mark layers with dg.layer(h)"
@@ -51,10 +55,16 @@ def measure(
     weights = list(dict.fromkeys(w for _, _, own in layers for w in own if w.requires_grad))
     gradients = dict.fromkeys(weights)
     if "train_mask" in data and "y" in data:
-        mask = data.train_mask.reshape(data.num_nodes, -1)[:, 0]
+        mask = data.train_mask.reshape(data.num_nodes, -1)
+        mask = mask[:, split if mask.shape[1] > 1 else 0]
+        shape, classes = getattr(logits, "shape", None), int(data.y.max()) + 1
+        if shape is None or len(shape) != 2 or len(logits) != data.num_nodes or shape[1] < classes:
+            legal = f"[{data.num_nodes}, at least {classes}]"
+            raise ValueError(f"the model must return logits {legal}, but returned {shape or type(logits)}")
         loss = nn.functional.cross_entropy(logits[mask], data.y[mask])
         found = torch.autograd.grad(loss, weights, allow_unused=True)
         gradients = dict(zip(weights, found, strict=True))
+    names = {parameter: name for name, parameter in model.named_parameters()}
     edges = to_undirected(data.edge_index, num_nodes=data.num_nodes)
     structure, rows = Graph(edges, data.num_nodes), []
     for number, (name, post, own) in enumerate(layers, start=1):
@@ -63,7 +73,8 @@ def measure(
             "gradient_norm": _norm([gradients.get(weight) for weight in own]),
         }
         columns = {column: float(measured[column]) for column in LAYER_COLUMNS}
-        rows.append({"layer": number, "name": name, "channels": post.shape[1], **columns})
+        told = ", ".join(names.get(weight, "?") for weight in own)
+        rows.append({"layer": number, "name": name, "weights": told, "channels": post.shape[1], **columns})
     return pd.DataFrame(rows)
 
 
@@ -74,9 +85,19 @@ def activations(
     forward: Callable[[], Tensor] | None = None,
 ) -> list[Tensor]:
     """The activations ``[N, d]`` of every layer that :func:`measure` would measure, with its arguments."""
-    with _recording(model, modules, data.num_nodes) as recorder, torch.no_grad():
-        _ = forward() if forward else model(data.x, data.edge_index)
+    _, recorder = _evaluate(model, data, modules, forward)
     return [post for _, post, _ in recorder.layers(only_marked=bool(modules))]
+
+
+def _evaluate(
+    model: nn.Module, data: Data, modules: Sequence[nn.Module], forward: Callable | None
+) -> tuple[Any, "_Recorder"]:
+    with _recording(model, modules, data.num_nodes) as recorder:
+        try:
+            return (forward() if forward else model(data.x, data.edge_index)), recorder
+        except TypeError as error:
+            error.add_note("called as model(data.x, data.edge_index); for other arguments give forward=...")
+            raise
 
 
 def layer(h: Tensor, name: str = "layer") -> Tensor:
@@ -105,7 +126,8 @@ class _Recorder(TorchFunctionMode):
         if name != "__get":  # asking for a shape or device is no use of a weight
             self.weights += [p for p in given if isinstance(p, nn.Parameter) and p.dim() > 1]
         out = func(*args, **(kwargs or {}))
-        if name in ACTIVATIONS:
+        clamped = name == "clamp_min" or (name == "clamp" and given[-1] is not None and len(given) == 2)
+        if name in ACTIVATIONS or (clamped and given[1] == 0):
             self.record(name, out)
         return out
 

@@ -1,5 +1,6 @@
 """Tidy tables of many runs: built, stored, and turned back into networks."""
 
+import ast
 import gzip
 import hashlib
 import io
@@ -15,9 +16,10 @@ import pandas as pd
 import torch
 import torch_geometric
 from torch import Tensor, nn
+from torch.nn.modules import activation
 from torch_geometric.data import Data
 
-from deadgcn.config import Config
+from deadgcn.config import ACTS, Config, ParameterError, unknown
 from deadgcn.experiments.cache import write
 from deadgcn.gcn.build import as_seen
 
@@ -43,11 +45,16 @@ class Tables:
     @classmethod
     def from_results(cls, configs: Sequence[Config], results: Sequence[dict]) -> "Tables":
         """Build the tables from what :func:`deadgcn.train` returned for each config."""
-        varied = [n for n in Config.model_fields if len({getattr(c, n) for c in configs}) > 1]
-        columns = dict.fromkeys(name for name in (*KEY_COLUMNS, *varied) if name not in IMPLIED_BY_METHOD)
+        values = {n: {(c.method, getattr(c, n)) for c in configs} for n in Config.model_fields}
+        columns = dict.fromkeys(KEY_COLUMNS)
+        for name, pairs in values.items():
+            told_by_method = name in IMPLIED_BY_METHOD and len(pairs) == len(values["method"])
+            if len({value for _, value in pairs}) > 1 and not told_by_method:
+                columns[name] = None
         runs, epochs, layers = [], [], []
         for config, result in zip(configs, results, strict=True):
-            key = {name: getattr(config, name) for name in columns}
+            shown = config.model_dump(include={"act"})  # a function by its name
+            key = {name: shown.get(name, getattr(config, name)) for name in columns}
             runs.append(key | result["run"])
             epochs.append(pd.DataFrame({**key, "epoch": range(config.epochs), **result["epochs"]}))
             for stage in ("init", "best", "last"):
@@ -92,6 +99,8 @@ class Tables:
         does to features and graph what training did, by a hook where PyG has no argument for it. It has at
         least one layer. Raises ``ValueError`` unless one run fits.
         """
+        if strange := run.keys() - Config.model_fields:
+            raise ParameterError(unknown(name := strange.pop(), run[name], Config.model_fields))
         fits = [all(getattr(config, name) == value for name, value in run.items()) for config in self.configs]
         if sum(fits) != 1:
             raise ValueError(f"run must identify one run, but {run} fits {sum(fits)} of {len(fits)}")
@@ -103,8 +112,8 @@ def load_model(path: str | Path) -> torch_geometric.nn.GCN:
     """Load what :meth:`Tables.save_checkpoints` wrote: the same as :meth:`Tables.model`.
 
     ``load_model(path)(data.x, data.edge_index)`` are the logits ``[N, C]``. ``torch.load(path)`` gives the
-    file's ``settings`` and ``state_dict``. Raises ``ValueError`` for a damaged file, and for an activation
-    function of your own, which no file holds.
+    file's ``settings`` and ``state_dict``. Raises ``ValueError`` for a file that is damaged or no checkpoint,
+    and for an activation function of your own, of which a file holds the name only.
     """
     content = io.BytesIO(Path(path).read_bytes())
     try:
@@ -114,8 +123,21 @@ def load_model(path: str | Path) -> torch_geometric.nn.GCN:
         saved = torch.load(content, weights_only=True)
         settings, state = saved["settings"], saved["state_dict"]
     except Exception as error:  # zipfile and torch.load can raise almost anything on a corrupt file
-        raise ValueError(f"{path} is not an intact checkpoint: {error}") from error
-    return _pyg_model(Config(**settings), state)
+        raise ValueError(f"{path} is not an intact checkpoint ({type(error).__name__})") from error
+    if settings["act"] not in ACTS and not (module := _module(settings["act"])):
+        own = f"a function of your own, {settings['act']}: build PyG's GCN with it and load its state_dict"
+        raise ValueError(f"{path} cannot be loaded, because its activation is {own}")
+    return _pyg_model(Config(**settings | ({} if settings["act"] in ACTS else {"act": module})), state)
+
+
+def _module(text: str) -> nn.Module | None:
+    """The activation of `torch.nn` whose repr this is, such as "ELU(alpha=1.0)"."""
+    name, _, inside = text.partition("(")
+    if name not in activation.__all__ or not inside.endswith(")"):
+        return None
+    call = ast.parse(text, mode="eval").body
+    named = {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords}
+    return getattr(activation, name)(*map(ast.literal_eval, call.args), **named)
 
 
 def _pyg_model(config: Config, state: dict[str, Tensor]) -> torch_geometric.nn.GCN:

@@ -50,8 +50,13 @@ def plan(notebooks: list[Path], files: list[Path], texts: list[str], place: Path
     told = {}
     for path in files:
         told |= check(f"-f {path}", path.read_text(encoding="utf-8", errors="replace"), known)
+    own = {name for path in notebooks for name in defaults[path]}
     for text in texts:
-        told |= check("--set", text, known)
+        asked = check("--set", text, known)
+        if lost := asked.keys() - own:
+            here = f"no notebook to run has {', '.join(sorted(lost))}; they have {', '.join(sorted(own))}"
+            raise ParameterError(f"--set: {here}")
+        told |= asked
     if "output_dir" in told:
         raise ParameterError("-f and --set cannot set output_dir; use --output-dir DIR")
     place = root / (place or f"build/run-{zlib.crc32(json.dumps(told, sort_keys=True).encode()):08x}")
@@ -168,7 +173,7 @@ def main(argv: list[str] | None = None) -> int:
         done = subprocess.run(command, input=told, text=True, check=False, process_group=0)
         if done.returncode or args.dry:
             return 2 if done.returncode else 0
-        print(f"outputs go to {place}, once no other run writes there", flush=True)
+        print(f"outputs go to {place}; another run that writes there is waited for", flush=True)
         for kind in ("figures", "results", "report"):  # what cannot be written to is an error before any work
             (place / kind).mkdir(parents=True, exist_ok=True)
         changes = {}
@@ -183,7 +188,10 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1 if isinstance(error, RunError) else 2
     except KeyboardInterrupt:
-        print("error: interrupted; the running notebooks' outputs were discarded", file=sys.stderr)
+        print(
+            "error: interrupted; finished training and notebooks are kept, outputs of the others are not",
+            file=sys.stderr,
+        )
         return 130
     return 0
 

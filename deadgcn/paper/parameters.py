@@ -14,6 +14,8 @@ from deadgcn.parameters import Parameters
 
 def read_defaults(notebook: Path) -> dict[str, Any]:
     """Names and defaults in the cell tagged `parameters`, if there is one. Raises ParameterError."""
+    if not notebook.is_file():
+        raise ParameterError(f"{notebook} does not exist; notebooks are named as notebooks/03_depth.ipynb")
     try:
         cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
         tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", ())]

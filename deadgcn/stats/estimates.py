@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from statsmodels.stats.proportion import proportion_confint
 
+from deadgcn.config import Config
 from deadgcn.stats.inference import ALPHA, FACTOR, MARGIN, finite, holm, interval, mean_tests
 
 Columns = str | Sequence[str]
@@ -158,8 +159,11 @@ def check_rows(table: pd.DataFrame, values: Sequence[str], keys: Sequence[str]) 
     if missing := [name for name in (*values, *keys) if name not in table]:
         raise ValueError(f"columns must be among {list(table)}, but {missing} was passed")
     if (repeated := table.duplicated(keys)).any():
-        run = table.loc[repeated, keys].iloc[0].to_dict()
-        raise ValueError(f"a run must have one row for each {', '.join(keys)}, but {run} has several")
+        run = table.loc[repeated, keys].iloc[0]
+        rows = table[(table[list(keys)] == run).all(axis=1)]
+        differing = [name for name in Config.model_fields if name in rows and rows[name].nunique() > 1]
+        found = f"{run.to_dict()} has several, which differ in {differing}; name those in `by`"
+        raise ValueError(f"a run must have one row for each {', '.join(keys)}, but {found}")
 
 
 def _as_list(by: Columns) -> list[str]:

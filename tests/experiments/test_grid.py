@@ -56,6 +56,8 @@ def test_grid_has_every_combination_in_order():
         ({"methods": []}, "methods"),
         ({"seed": []}, "seed"),
         ({"num_layers": [2, "x"]}, "num_layers"),
+        ({"methods": {"a": "elu"}}, "'a': 'elu'"),
+        ({"methods": {"a": {"method": "b"}}}, "method"),
     ],
 )
 def test_bad_grids_are_refused(arguments, message):
@@ -67,7 +69,7 @@ def test_bad_grids_are_refused(arguments, message):
     ("configs", "options", "message"),
     [
         ([], {}, "configs"),
-        ([Config(), Config()], {}, "seed=0"),
+        ([Config(), Config()], {}, "seed 0"),
         ([Config()], {"n_jobs": 0}, "n_jobs .*0 was"),
         ([Config()], {"n_jobs": 1.5}, "n_jobs .*1.5 was"),
         ([Config(dataset="cora")], {}, "dataset .*'cora'"),

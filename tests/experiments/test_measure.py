@@ -41,7 +41,8 @@ def test_activations_are_found_in_every_form(act, twin):
         expected.append(x)
     table = measure(model, twin)
     assert table["name"].tolist() == ["relu"] * 3 and table["layer"].tolist() == [1, 2, 3]
-    assert list(table.columns) == ["layer", "name", "channels", *LAYER_COLUMNS]
+    assert table["weights"].tolist() == [f"convs.{i}.lin.weight" for i in range(3)]
+    assert list(table.columns) == ["layer", "name", "weights", "channels", *LAYER_COLUMNS]
     for row, post in zip(table.to_dict("records"), expected, strict=True):
         assert row["dead_fraction"] == dead_fraction(post).item()
         assert row["zero_fraction"] == pytest.approx(zero_fraction(post).item())
@@ -113,6 +114,32 @@ def test_pygs_models_have_as_many_layers_as_activations_of_nodes(build, depth, t
     assert len(table) == depth and table.drop(columns="name").notna().all(axis=None)
     for post, row in zip(activations(model, twin), table.to_dict("records"), strict=True):
         assert row["norm"] == pytest.approx(post.norm().item(), rel=1e-5)
+
+
+def test_clamping_at_zero_is_found_and_a_layer_that_is_not_shows_in_the_weights(twin):
+    assert measure(Own(twin, lambda z: z.clamp(min=0)), twin)["name"].tolist() == ["clamp"] * 3
+    acts = iter([F.relu, lambda z: torch.where(z > 0, z, 0), F.relu])
+    table = measure(Own(twin, lambda z: next(acts)(z)), twin)
+    assert table["weights"].tolist() == ["convs.0.lin.weight", "convs.1.lin.weight, convs.2.lin.weight"]
+
+
+def test_the_split_of_the_gradient_is_chosen(twin):
+    model, graph = Own(twin, F.relu), twin.clone()
+    graph.train_mask = torch.stack([twin.train_mask, twin.val_mask], 1)
+    first, second = (measure(model, graph, split=split)["gradient_norm"] for split in (0, 1))
+    assert first.equals(measure(model, twin)["gradient_norm"]) and not first.equals(second)
+
+
+@pytest.mark.parametrize(
+    ("forward", "told"), [(lambda: None, "NoneType"), (lambda: torch.ones(300, 6), r"300, at least 7.*6")]
+)
+def test_logits_that_do_not_fit_are_told(forward, told, twin):
+    model = Own(twin, F.relu)
+    with pytest.raises(ValueError, match=told):
+        measure(model, twin, forward=lambda: [model(twin.x, twin.edge_index), forward()][1])
+    with pytest.raises(TypeError) as error:
+        measure(nn.Sequential(nn.ReLU()), twin)
+    assert "forward=" in "".join(error.value.__notes__)
 
 
 def test_a_graph_without_labels_has_no_gradient_and_directed_edges_count_both_ways(twin):

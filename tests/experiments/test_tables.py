@@ -113,10 +113,25 @@ def test_a_checkpoint_cannot_be_taken_for_another_activations(tables, graph, tmp
         torch_geometric.nn.GCN(1433, 4, 2, 7, jk="last").load_state_dict(torch.load(path, weights_only=True))
 
 
+@pytest.mark.parametrize("act", [torch.nn.ELU(0.3), torch.nn.LeakyReLU(0.1), torch.nn.Softshrink(0.2)])
+def test_modules_of_torch_come_back_with_their_arguments(act, graph, tmp_path):
+    tables = run_grid(grid({"own": {"act": act}}, num_layers=2, **SMALL), cache=None)
+    model = load_model(tables.save_checkpoints(tmp_path)[0])
+    assert repr(model.act) == repr(act)
+    logits = tables.model()(graph.x, graph.edge_index)
+    assert torch.equal(model(graph.x, graph.edge_index), logits)
+
+
+def test_an_axis_of_activations_is_a_column_and_arms_with_one_each_have_none():
+    acts = run_grid(grid(["ReLU"], act=["elu", "gelu"], num_layers=1, **SMALL), cache=None).runs
+    assert acts["act"].tolist() == ["elu", "gelu"]
+    arms = run_grid(
+        grid({"a": {"act": "elu"}, "b": {"act": torch.tanh}}, **SMALL | {"epochs": 2}), cache=None
+    )
+    assert "act" not in arms.runs
+
+
 def test_a_function_of_ones_own_is_in_no_file(tmp_path):
-    tables = run_grid(grid({"own": {"act": torch.tanh}}, num_layers=2, **SMALL), cache=None)
-    [path] = tables.save_checkpoints(tmp_path)
-    torch.load(path, weights_only=True)
     own = run_grid(grid({"own": {"act": lambda z: z.relu()}}, num_layers=2, **SMALL), cache=None)
     with pytest.raises(ValueError, match="lambda"):
         load_model(own.save_checkpoints(tmp_path)[0])

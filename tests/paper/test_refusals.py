@@ -65,6 +65,13 @@ def test_what_is_no_mapping_is_refused(text, nothing_starts, capsys):
     assert "--set" in refusal(capsys, NOTEBOOK, "--set", text)
 
 
+def test_a_parameter_of_other_notebooks_only_is_refused_and_those_of_a_file_are_not(nothing_starts, capsys):
+    notebook = NOTEBOOK.with_name("05_smoothing.ipynb")
+    said = refusal(capsys, notebook, "--set", "depths: [2, 4]")
+    assert "depths" in said and "num_layers" in said
+    assert "Errno" not in refusal(capsys, NOTEBOOK.with_name("03.ipynb"))
+
+
 def test_a_file_is_named(tmp_path, nothing_starts, capsys):
     for text in ("num_seeds: 0", "depth: [3]", "[1]", "a: b: c"):
         path = write_file(tmp_path / "mine.yaml", text)

@@ -206,3 +206,10 @@ def test_arms_are_compared_with_the_studys_margins_over_common_seeds():
     assert found["outcome"].tolist() == ["test_acc", "norm"] * 2 and set(found["regime"]) == {"x"}
     assert found["difference"].tolist() == pytest.approx([0.11, 2, -0.11, 0.5]) and set(found["n"]) == {3}
     assert found["answer"].tolist()[::2] == ["more", "less"]
+
+
+def test_rows_that_differ_in_a_setting_are_told_by_its_name():
+    table = pd.DataFrame({"method": "a", "num_layers": 2, "seed": 0, "split": [0, 1], "test_acc": [0.5, 0.6]})
+    with pytest.raises(ValueError, match="'split'"):
+        dg.summarize(table, "test_acc")
+    assert len(dg.summarize(table, "test_acc", by=["split", "method"])) == 2
