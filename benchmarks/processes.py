@@ -30,7 +30,7 @@ graph_of = functools.cache(dg.load_graph)  # once per process: no contender is c
 @functools.cache
 def problem_of(dataset: str) -> tuple[Data, list[np.ndarray], csr_array, csr_array]:
     """The graph in the engine's order, its training, validation and test nodes, adjacency and features."""
-    graph, adj, _ = prepared(dataset, torch.device("cpu"), False, 1.0)
+    graph, adj, _ = prepared(dataset, 0, torch.device("cpu"), False, 1.0)
     nodes = [np.flatnonzero(mask) for mask in (graph.train_mask, graph.val_mask, graph.test_mask)]
     return graph, nodes, csr_array(adj.to_dense().numpy()), csr_array(graph.x.numpy())
 
