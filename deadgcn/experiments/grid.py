@@ -52,27 +52,28 @@ def grid(methods: Iterable[str] | Mapping[str, Mapping[str, Any]], **axes: Any) 
 
 def run_grid(
     configs: Sequence[Config],
-    graph: Data | None = None,
-    name: str | None = None,
     n_jobs: int = -1,
     cache: str | Path | None = ".cache",
     device: str = "auto",
     scheduler: str | None = None,
+    *,
+    graph: Data | None = None,
+    name: str | None = None,
 ) -> Tables:
     """Train every config that is not in the cache and return the tables of all, in the configs' order.
 
     Args:
         configs: from :func:`grid`, or a list of your own; no run may occur twice.
-        graph: a PyG ``Data`` of your own, on which all train instead of on ``config.dataset``;
-            :func:`deadgcn.data.own.checked` says what is legal. Masks ``[N, S]`` have S splits, of which
-            ``config.split`` is one; missing masks are made.
-        name: of that graph in tables, titles and paths; not that of another data set.
         n_jobs: number of worker processes of one thread each; -1 is one per core. Unused on CUDA.
         cache: folder for finished runs (relative to the project), or None. A run is trained again if the
             graph, torch, PyTorch Geometric, the kind of device, ``config.py``, ``data/`` or ``gcn/`` changed,
             or if ``act`` is a function.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         scheduler: address of a Dask scheduler whose workers then train (see ``docs/cluster.md``).
+        graph: a PyG ``Data`` of your own, on which all train instead of on ``config.dataset``;
+            :func:`deadgcn.data.own.checked` says what is legal. Masks ``[N, S]`` have S splits, of which
+            ``config.split`` is one; missing masks are made.
+        name: of that graph in tables, titles and paths; not that of another data set.
 
     Raises ``ValueError`` or ``DataError`` for what cannot be trained, and ``OSError`` if there is no
     scheduler or no worker.
