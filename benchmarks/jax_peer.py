@@ -64,7 +64,7 @@ def _training(config: dg.Config, products: str, initial: list) -> tuple:
         return carry, (acc, dead.mean((1, 2)), stripped)
 
     zeros, epochs = jax.tree.map(jnp.zeros_like, initial), np.arange(config.epochs)
-    counts = np.array([config.counts(each) for each in epochs])
+    counts = np.array([each >= config.warmup for each in epochs])
     # In double precision: near 1, float32 would be off by 1e-5.
     rates, scales = config.lr / (1 - 0.9 ** (epochs + 1)), 1 / np.sqrt(1 - 0.999 ** (epochs + 1))
     start = initial, gradient_of(initial)[0], zeros, zeros, initial, jnp.full(len(initial[0]), -1.0)

@@ -110,7 +110,7 @@ class History:
     def add(self, epoch: int, acc: Tensor, dead: Tensor) -> None:
         """Note an epoch's accuracies ``[R]`` and dead neurons ``[R, L, d]``, and strip where it is due."""
         stripped = torch.zeros(len(acc), dtype=torch.int64)
-        if self.epoch >= config.warmup:
+        if epoch >= self.config.warmup:
             improved, self.best_acc = acc > self.best_acc, acc.maximum(self.best_acc)
             for best, parameter in zip(self.best, self.parameters, strict=True):
                 best[improved] = parameter[improved]
