@@ -32,7 +32,9 @@ def compare(evidence: pd.DataFrame, rerun: pd.DataFrame) -> list[str]:
     groups = [c for c in evidence if c in Config.model_fields or not is_numeric_dtype(evidence[c])]
     groups.remove("seed")
     results = [c for c in evidence if is_float_dtype(evidence[c]) and c not in groups]
-    one, other = (table.groupby(groups, dropna=False)[results] for table in (evidence, rerun))
+    one, other = (
+        table.assign(all=0).groupby(groups or ["all"], dropna=False)[results] for table in (evidence, rerun)
+    )
     if not one.size().equals(other.size()):
         return ["only one side has some run"]
     mean, again = one.mean(), other.mean()
@@ -52,14 +54,15 @@ def tables(root: Path, dataset: str) -> set[str]:
 def differences(dataset: str, evidence: Path, rerun: Path) -> list[str]:
     """What keeps a rerun from confirming a data set's evidence, one line each."""
     pattern = f"results/{dataset}/provenance/*.json"
-    records = [list(root.glob(pattern)) for root in (evidence, rerun)]
-    machines = [json.loads(path.read_text(encoding="utf-8"))["machine"] for path in records[0] + records[1]]
-    same = all(records) and all(machine == machines[0] for machine in machines)
+    made = []  # for each side the machine on which each file was made
+    for root in (evidence, rerun):
+        records = [json.loads(path.read_text(encoding="utf-8")) for path in root.glob(pattern)]
+        made.append({name: record["machine"] for record in records for name in record["files"]})
     names, others = tables(evidence, dataset), tables(rerun, dataset)
     lines = [f"{name}: only one side has it" for name in sorted(names ^ others)]
     for name in sorted(names & others):
         one, other = evidence / name, rerun / name
-        if not same:
+        if not made[0].get(name) or made[0][name] != made[1].get(name):
             lines += [f"{name}: {line}" for line in compare(pd.read_csv(one), pd.read_csv(other))]
         elif one.read_bytes() != other.read_bytes():
             lines.append(f"{name}: other bytes, on the same machine")

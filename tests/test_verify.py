@@ -8,6 +8,7 @@ from verify import main
 
 RUNS, CELLS = "results/Cora/depth_runs.csv", "results/Cora/verdict_cells.csv"
 FACTS, FIGURE = "results/Cora/data_facts.csv", "figures/Cora/accuracy.csv"
+SEEDS = "results/Cora/single.csv"  # of nothing but seeds
 
 
 def _tables():
@@ -19,7 +20,8 @@ def _tables():
     runs["dead_fraction"] = np.where(runs["seed"] == 9, np.nan, 0.1 + 0.01 * runs["seed"])
     cells = pd.DataFrame({"claim": ["C1", "C6"], "estimate": [-0.1, 0.8], "answer": ["for", "open"]})
     facts = pd.DataFrame({"fact": ["nodes", "homophily"], "value": [2708.0, 0.81]})
-    return {RUNS: runs, CELLS: cells, FACTS: facts, FIGURE: cells[["claim", "estimate"]]}
+    seeds = pd.DataFrame({"seed": range(3), "value": [0.1, 0.3, 0.2]})
+    return {RUNS: runs, CELLS: cells, FACTS: facts, FIGURE: cells[["claim", "estimate"]], SEEDS: seeds}
 
 
 @pytest.fixture
@@ -33,7 +35,10 @@ def roots(tmp_path):
 
 
 def _record(root, processor):
-    record = {"machine": {"processor": processor, "numpy": "2"}, "files": {FACTS: "its checksum"}}
+    record = {
+        "machine": {"processor": processor, "numpy": "2"},
+        "files": dict.fromkeys(_tables(), "a checksum"),
+    }
     write_file(root / "results/Cora/provenance/01_data.json", json.dumps(record))
 
 
@@ -56,6 +61,7 @@ ROUNDING = [
     (CELLS, "estimate", 0, -0.2),
     (FACTS, "value", 1, 0.8100001),
     (FIGURE, "estimate", 0, -0.2),
+    (SEEDS, "value", 1, 0.2),
 ]
 OTHERS = [
     (RUNS, "test_acc", range(10, 20), lambda v: v + 0.02),
@@ -75,6 +81,16 @@ def test_every_byte_counts_on_the_same_machine_and_more_than_rounding_elsewhere(
     _record(roots / "rerun", "two")
     assert _verify(roots) == (change in OTHERS)
     assert (name in capsys.readouterr().out) == (change in OTHERS)
+
+
+def test_each_table_is_compared_by_the_machine_that_made_it(roots):
+    table = _tables()[RUNS]
+    table.loc[3, "test_acc"] += 0.001
+    write_file(roots / "rerun" / RUNS, table.to_csv(index=False))
+    assert _verify(roots) == 1
+    other = {"machine": {"processor": "two", "numpy": "2"}, "files": {RUNS: "a checksum"}}
+    write_file(roots / "rerun/results/Cora/provenance/03_depth.json", json.dumps(other))
+    assert _verify(roots) == 0
 
 
 @pytest.mark.parametrize("processor", ["one", "two"])
