@@ -56,7 +56,7 @@ def differences(dataset: str, evidence: Path, rerun: Path) -> list[str]:
     pattern = f"results/{dataset}/provenance/*.json"
     made = []  # for each side the machine on which each file was made
     for root in (evidence, rerun):
-        records = [json.loads(path.read_text(encoding="utf-8")) for path in root.glob(pattern)]
+        records = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(root.glob(pattern))]
         made.append({name: record["machine"] for record in records for name in record["files"]})
     names, others = tables(evidence, dataset), tables(rerun, dataset)
     lines = [f"{name}: only one side has it" for name in sorted(names ^ others)]

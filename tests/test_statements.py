@@ -1,5 +1,6 @@
 """What the prose says about Cora, held to the committed tables; 11 and README repeat what 01 to 10 say."""
 
+import json
 from functools import cache, partial
 from pathlib import Path
 
@@ -22,7 +23,7 @@ def read(name, *index, folder="results/Cora", where=""):
 
 
 figure = partial(read, folder="figures/Cora")
-FULL = "results/profiles/full/Cora"
+FULL, OTHER = "results/profiles/full/Cora", "results/profiles/other_processor/Cora"
 kipf = partial(read, folder="results/profiles/kipf/Cora")
 published = partial(read, folder="results/published")
 
@@ -512,6 +513,17 @@ def test_11_interventions_on_citeseer():
         "answer"
     ]
     assert (none["test_acc"] == "more").all() and (none["constant_fraction"] == "less").all()
+
+
+def test_11_another_processor():
+    # "C3 is undecided there and C9 not measurable", and no other claim changes its status
+    here, there = (read("verdict", "claim", **where)["status"] for where in ({}, {"folder": OTHER}))
+    assert here[here != there].to_dict() == {"C3": "replicated", "C9": "undecided"}
+    assert there[["C3", "C9"]].tolist() == ["undecided", "not measurable"]
+    records = [
+        json.loads((ROOT / f / "provenance/10_verdict.json").read_text()) for f in ("results/Cora", OTHER)
+    ]
+    assert records[0]["machine"]["processor"] != records[1]["machine"]["processor"]
 
 
 def test_11_another_graph():
