@@ -40,6 +40,7 @@ def scrub(nb: Any, root: Path) -> str:
     # Of the report only the page is kept.
     text = nbformat.writes(nb) + "\n"
     text = re.sub(rf"/{re.escape(STAGE)}/\w+", "", text)
+    text = text.replace("](../", "](../../")  # it is a folder further down than its source
     return text.replace("(11_report.ipynb)", "(../report.html)")
 
 
