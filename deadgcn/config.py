@@ -131,7 +131,6 @@ class Config(BaseModel):
         by_weights = self.strip or self.intervention in CHOOSING_WEIGHTS
         rules = [
             (["negative_slope"], self.act == "leaky_relu", "act='leaky_relu'"),
-            (["weight_decay_on", "decoupled"], self.weight_decay != 0, "weight_decay"),
             (["amount", "among", "rounding"], by_weights, "strip=True"),
             (["death_nodes"], by_weights or self.intervention == "bias shift", "strip=True"),
             (["dose"], self.intervention in WITH_DOSE, f"an intervention among {WITH_DOSE}"),
