@@ -126,8 +126,7 @@ class _Recorder(TorchFunctionMode):
         if name != "__get":  # asking for a shape or device is no use of a weight
             self.weights += [p for p in given if isinstance(p, nn.Parameter) and p.dim() > 1]
         out = func(*args, **(kwargs or {}))
-        clamped = name == "clamp_min" or (name == "clamp" and given[-1] is not None and len(given) == 2)
-        if name in ACTIVATIONS or (clamped and given[1] == 0):
+        if name in ACTIVATIONS or (name in ("clamp", "clamp_min") and _is_relu(*args[1:], **(kwargs or {}))):
             self.record(name, out)
         return out
 
@@ -147,6 +146,11 @@ class _Recorder(TorchFunctionMode):
                 layers.append((name, post, list(dict.fromkeys(weights))))
                 weights = []
         return layers
+
+
+def _is_relu(min: Any = None, max: Any = None, **_: Any) -> bool:
+    """Whether clamping with these bounds, under torch's names, is what ReLU does."""
+    return not torch.is_tensor(min) and min == 0 and max is None
 
 
 @contextmanager

@@ -124,10 +124,11 @@ def load_model(path: str | Path) -> torch_geometric.nn.GCN:
         settings, state = saved["settings"], saved["state_dict"]
     except Exception as error:  # zipfile and torch.load can raise almost anything on a corrupt file
         raise ValueError(f"{path} is not an intact checkpoint ({type(error).__name__})") from error
-    if settings["act"] not in ACTS and not (module := _module(settings["act"])):
+    act = settings["act"] if settings["act"] in ACTS else _module(settings["act"])
+    if act is None:
         own = f"a function of your own, {settings['act']}: build PyG's GCN with it and load its state_dict"
         raise ValueError(f"{path} cannot be loaded, because its activation is {own}")
-    return _pyg_model(Config(**settings | ({} if settings["act"] in ACTS else {"act": module})), state)
+    return _pyg_model(Config(**settings | {"act": act}), state)
 
 
 def _module(text: str) -> nn.Module | None:

@@ -27,7 +27,6 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
-from ruamel.yaml import YAML
 
 from deadgcn.config import ParameterError, label_of
 from deadgcn.paper.kernel import execute, kill_kernels
@@ -37,8 +36,10 @@ from deadgcn.paper.parameters import check, read_defaults
 REPORT = "11_report"  # its page is kept, not the executed notebook
 
 
-def plan(notebooks: list[Path], files: list[Path], texts: list[str], place: Path | None) -> tuple[Path, dict]:
-    """Check all parameters; return the root of the outputs and the parameters of each notebook.
+def plan(
+    notebooks: list[Path], files: list[Path], texts: list[str], place: Path | None
+) -> tuple[Path, dict, dict]:
+    """Check all parameters; return the root of the outputs, the parameters of each notebook, and those told.
 
     Later settings win: params/common.yaml, params/<notebook>.yaml, `files` (`-f`), `texts` (`--set`).
     Raises ParameterError, or OSError for a file that cannot be read.
@@ -71,7 +72,7 @@ def plan(notebooks: list[Path], files: list[Path], texts: list[str], place: Path
             raise ParameterError(f"example_num_layers must not be in deeper_depths {deeper}, but is {depth}")
         if "dataset" in values:
             values["dataset"] = resolve_dataset(values["dataset"])
-    return place, given
+    return place, given, told
 
 
 def _params(root: Path, name: str, known: dict[str, Any]) -> dict[str, Any]:
@@ -167,20 +168,17 @@ def main(argv: list[str] | None = None) -> int:
     add("--dry", action="store_true", help="only say what would be trained, and how long that takes")
     args = parser.parse_args(argv)
     try:
-        place, given = plan(args.notebooks, args.files, args.texts, args.output_dir)
-        told = json.dumps({"notebooks": {str(path): values for path, values in given.items()}})
+        place, given, told = plan(args.notebooks, args.files, args.texts, args.output_dir)
+        asked = json.dumps({"notebooks": {str(path): values for path, values in given.items()}})
         command = [sys.executable, "-I", "-m", "deadgcn.experiments.cost"]
-        done = subprocess.run(command, input=told, text=True, check=False, process_group=0)
+        done = subprocess.run(command, input=asked, text=True, check=False, process_group=0)
         if done.returncode or args.dry:
             return 2 if done.returncode else 0
         print(f"outputs go to {place}; another run that writes there is waited for", flush=True)
         for kind in ("figures", "results", "report"):  # what cannot be written to is an error before any work
             (place / kind).mkdir(parents=True, exist_ok=True)
-        changes = {}
-        for text in [*(path.read_text(encoding="utf-8") for path in args.files), *args.texts]:
-            changes |= YAML(typ="safe", pure=True).load(text) or {}
-        if changes and place != next(iter(given)).parents[1]:  # `-f settings.yaml` repeats the run
-            lines = [f"{name}: {json.dumps(value)}\n" for name, value in changes.items()]
+        if told and place != next(iter(given)).parents[1]:  # `-f settings.yaml` repeats the run
+            lines = [f"{name}: {json.dumps(value)}\n" for name, value in told.items()]
             (place / "settings.yaml").write_text("".join(lines), encoding="utf-8")
         with FileLock(place / ".lock"):
             run_all(given, place)

@@ -118,6 +118,12 @@ def test_pygs_models_have_as_many_layers_as_activations_of_nodes(build, depth, t
 
 def test_clamping_at_zero_is_found_and_a_layer_that_is_not_shows_in_the_weights(twin):
     assert measure(Own(twin, lambda z: z.clamp(min=0)), twin)["name"].tolist() == ["clamp"] * 3
+    for act in (lambda z: torch.clamp(z, 0), lambda z: torch.clamp_min(z, 0.0)):
+        assert len(measure(Own(twin, act), twin)) == 3
+    bounds = {"max": 0}, {"min": 0, "max": 6}, {"min": 0.5}, {"min": torch.zeros(8)}
+    for bound in bounds:
+        with pytest.raises(ValueError, match="modules"):
+            measure(Own(twin, lambda z, bound=bound: z.clamp(**bound)), twin)
     acts = iter([F.relu, lambda z: torch.where(z > 0, z, 0), F.relu])
     table = measure(Own(twin, lambda z: next(acts)(z)), twin)
     assert table["weights"].tolist() == ["convs.0.lin.weight", "convs.1.lin.weight, convs.2.lin.weight"]

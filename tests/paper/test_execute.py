@@ -120,19 +120,20 @@ def project(tmp_path, monkeypatch):
 def test_later_settings_win_and_each_notebook_gets_what_it_knows(project):
     one, two = (project / "notebooks" / name for name in ("01_ok.ipynb", "02_other.ipynb"))
     mine = write_file(project / "mine.yaml", "lr: 5e-4\nepochs: 5\n")
-    place, given = plan([one, two], [], [], Path("out"))
+    place, given, _ = plan([one, two], [], [], Path("out"))
     assert place == project / "out"
     assert given[one] == {"depths": [2, 4], "lr": 0.2, "epochs": 4, "output_dir": "out/.stage/01_ok"}
     assert given[two] == {"num_seeds": 6, "lr": 0.3, "dataset": "SyntheticCora", "input_dir": "out"}
-    _, given = plan([one], [mine], ["epochs: 8", "epochs: 9"], Path("out"))
+    _, given, told = plan([one], [mine], ["epochs: 8", "epochs: 9"], Path("out"))
     assert given[one]["lr"] == 5e-4 and given[one]["epochs"] == 9
-    _, given = plan([two], [], ["{dataset: CiteSeer, input_dir: in}"], None)
+    assert told == {"lr": 5e-4, "epochs": 9}
+    _, given, _ = plan([two], [], ["{dataset: CiteSeer, input_dir: in}"], None)
     assert given[two] == {"num_seeds": 6, "lr": 0.3, "dataset": "CiteSeer", "input_dir": "in"}
 
 
 def test_the_default_folder_depends_on_the_settings_only(project):
     plans = [plan([project / "notebooks" / "01_ok.ipynb"], [], [x], None) for x in ("", "lr: 1", "{lr:   1}")]
-    plain, one, same = (place for place, _ in plans)
+    plain, one, same = (place for place, *_ in plans)
     assert plain.parent == project / "build" and plain != one == same
 
 
