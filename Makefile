@@ -29,7 +29,7 @@ export JUPYTER_CONFIG_DIR = $(CURDIR)/.venv/etc/jupyter
 export JUPYTER_DATA_DIR = $(CURDIR)/.venv/share/jupyter
 export MPLCONFIGDIR = $(CURDIR)/.venv/etc/matplotlib
 
-RUN = .venv/bin/python -I -m deadgcn.paper
+RUN = .venv/bin/python -I paper
 # Only a run that changes nothing but the data set writes to figures/, results/ and report/. With SET the
 # program names a folder below build/ after all settings, and writes them to settings.yaml there.
 PLACE = $(if $(SET),,$(if $(PROFILE),build/$(PROFILE),.))
@@ -62,16 +62,16 @@ report: ## run 11_report only: report.html from the tables that are there
 smoke: override PROFILE = smoke
 report: NOTEBOOKS = notebooks/11_report.ipynb
 figures smoke report: $(READY)
-	$(RUN).execute $(NOTEBOOKS) $(OPTIONS)
-	$(if $(DRY),,$(if $(filter .,$(PLACE)),.venv/bin/python docs/readme.py))
+	$(RUN) $(NOTEBOOKS) $(OPTIONS)
+	$(if $(DRY),,$(if $(filter .,$(PLACE)),.venv/bin/python paper/readme.py))
 
 readme: $(READY) ## write README's numbers, docs/columns.md and docs/api.md anew
-	.venv/bin/python docs/readme.py
-	.venv/bin/python docs/reference.py
+	.venv/bin/python paper/readme.py
+	.venv/bin/python paper/reference.py
 
 verify: $(READY) ## run everything into build/verify and compare its tables with the committed ones
-	$(RUN).execute $(NOTEBOOKS) --output-dir build/verify $(CHOICE) $(if $(DRY),--dry)
-	$(if $(DRY),,.venv/bin/python -I docs/verify.py "$$DATASET")
+	$(RUN) $(NOTEBOOKS) --output-dir build/verify $(CHOICE) $(if $(DRY),--dry)
+	$(if $(DRY),,.venv/bin/python -I paper/verify.py "$$DATASET")
 
 profiles: $(READY) ## the larger runs of params/profiles/{full,kipf}.yaml, kept in results/profiles (40 minutes)
 	@rm -rf build/full build/kipf
@@ -102,7 +102,7 @@ lab: $(READY) ## open the notebooks in JupyterLab
 	    echo "make lab LAB_FLAGS=--allow-root" >&2; exit 2; \
 	fi
 	@if [ ! -e "$(NEWS)" ]; then mkdir -p "$(dir $(NEWS))"; echo '{"fetchNews": "false"}' > "$(NEWS)"; fi
-	.venv/bin/python -m jupyterlab --config=docs/lab.py --ServerApp.root_dir="$(CURDIR)" \
+	.venv/bin/python -m jupyterlab --config=paper/lab.py --ServerApp.root_dir="$(CURDIR)" \
 	    --LabApp.default_url=/lab/tree/notebooks/01_data.ipynb $(LAB_FLAGS)
 
 data: $(READY) ## fetch and check the data set DATASET

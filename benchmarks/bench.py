@@ -16,10 +16,10 @@ import study
 from processes import CORES, timed
 
 import deadgcn as dg
-from deadgcn.paper.outputs import machine
 
-sys.path.append(str(dg.PROJECT / "docs"))
+sys.path.append(str(dg.PROJECT / "paper"))
 import tables
+from outputs import machine
 
 SECTIONS = {"comparison": comparison.measure, "overhead": study.overhead}
 SECTIONS |= {"growth": growth.measure, "study": study.measure}

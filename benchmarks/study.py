@@ -81,7 +81,7 @@ def measure(project: Path = dg.PROJECT) -> dict[str, pd.DataFrame]:
 def _execute(copy: Path) -> tuple[str, list[list[float]]]:
     """Run all notebooks; return what was printed, and samples for :func:`_cores_busy`."""
     notebooks = sorted((copy / "notebooks").glob("[0-9]*.ipynb"))
-    command = [sys.executable, "-m", "deadgcn.paper.execute", *notebooks, "--output-dir", "."]
+    command = [sys.executable, copy / "paper", *notebooks, "--output-dir", "."]
     out, env = copy.with_name("out"), os.environ | {"PYTHONPATH": str(copy)}  # the copy's package goes first
     with out.open("w") as file:
         process = psutil.Popen(command, cwd=copy, stdout=file, stderr=file, env=env)

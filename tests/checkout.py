@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PARTS = ("deadgcn", "docs", "params", "notebooks", "Makefile", "pyproject.toml", "requirements.lock")
+PARTS = ("deadgcn", "paper", "docs", "params", "notebooks", "Makefile", "pyproject.toml", "requirements.lock")
 PARTS += ("CITATION.cff",)
 # A study of a few seconds that leaves every kind of file.
 SET = "{dataset: SyntheticCora, depths: [0, 2], num_seeds: 2, epochs: 6, hidden_channels: 8, n_jobs: 1}"

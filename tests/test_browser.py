@@ -14,10 +14,9 @@ import papermill
 import pytest
 import yaml
 from checkout import ROOT, Checkout
+from parameters import read_defaults
 from playwright.sync_api import expect, sync_playwright
 from tiny_project import write_file
-
-from deadgcn.paper.parameters import read_defaults
 
 pytestmark = pytest.mark.browser
 SMOKE = yaml.safe_load((ROOT / "params" / "profiles" / "smoke.yaml").read_text(encoding="utf-8"))

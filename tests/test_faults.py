@@ -13,10 +13,9 @@ import sys
 import time
 from pathlib import Path
 
+import execute
 import pytest
 from checkout import ROOT, SET, Checkout, clean_environment
-
-from deadgcn.paper import execute
 
 pytestmark = pytest.mark.faults
 STUDY = "03_depth"  # trains a grid and draws it
@@ -114,7 +113,7 @@ def test_an_interruption_leaves_no_process_and_no_output(copy, number):
     _hold(copy, *TRAINING)
     process = copy.start(STUDY)
     copy.wait_until(lambda: any("ipykernel" in line for line in copy.processes().values()), process)
-    (own,) = [n for n, line in copy.processes().items() if "deadgcn.paper.execute" in line]
+    (own,) = [n for n, line in copy.processes().items() if "python -I paper " in line]
     os.kill(own, number)
     text, _ = process.communicate(timeout=300)
     assert process.returncode == 2 and "error: interrupted" in text and "Traceback" not in text
@@ -173,7 +172,7 @@ def _count(copy, word):
 
 MOMENTS = {  # when Ctrl-C is pressed, by the processes that run, and for how long
     "the data set is checked": ("deadgcn.data.graphs", 1, 0.1),
-    "networks are counted": ("deadgcn.experiments.cost", 1, 1),
+    "networks are counted": ("paper/cost.py", 1, 1),
     "a kernel starts": ("ipykernel", 1, 0),
     "two kernels run": ("ipykernel", 2, 1.5),
     "workers start": ("popen_loky", 1, 0),
@@ -189,7 +188,7 @@ def test_ctrl_c_in_a_terminal_shows_one_line_and_leaves_no_process(copy, moment,
     names = [f"notebooks/{name}.ipynb" for name in (STUDY, "04_pruning")]
     command = ["make", "figures", f"NOTEBOOKS={' '.join(names)}", f"SET={setting}"]
     if way == "python":
-        command = [".venv/bin/python", "-m", "deadgcn.paper.execute", *names, "--set", setting]
+        command = [".venv/bin/python", "paper", *names, "--set", setting]
     terminal = Terminal(copy.root, *command)
     word, number, seconds = MOMENTS[moment]
     copy.wait_until(lambda: terminal.read(0) is None or _count(copy, word) >= number)
@@ -239,7 +238,7 @@ def small_disk(folder, size):
 
 @pytest.mark.parametrize("place", [".cache", "out"])
 def test_a_full_disk_is_named_and_costs_nothing_that_was_there(copy, place):
-    command = [copy.root / ".venv" / "bin" / "python", "-I", "-m", "deadgcn.paper.execute"]
+    command = [copy.root / ".venv" / "bin" / "python", "-I", "paper"]
     command += [f"notebooks/{STUDY}.ipynb", "--set", SET, "--output-dir", "out"]
     with small_disk(copy.root / place, "64k"):
         done = subprocess.run(command, cwd=copy.root, capture_output=True, text=True, check=False)

@@ -111,7 +111,7 @@ def test_a_dry_run_passes_the_option_on_and_does_nothing_else(project):
     for target in ("figures", "verify"):
         assert make(target, "DRY=1", folder=project).returncode == 0
         (line,) = logged(project)
-        assert "[deadgcn.paper.execute]" in line and "[--dry]" in line
+        assert "[paper]" in line and "[--dry]" in line
     assert make("test", "DRY=1", folder=project).returncode == 2 and logged(project) == []
 
 

@@ -7,13 +7,12 @@ import re
 import statistics
 from pathlib import Path
 
+import execute
 import nbformat
 import pandas as pd
 import pytest
+from parameters import read_defaults
 from ruamel.yaml import YAML
-
-from deadgcn.paper import execute
-from deadgcn.paper.parameters import read_defaults
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))

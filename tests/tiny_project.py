@@ -2,7 +2,7 @@
 
 import json
 
-from deadgcn.paper import execute
+import execute
 
 PARAMETERS = "output_dir = 'build/interactive'\ndepths = [2, 4]\nlr = 0.1  # = step | size\nepochs = 3"
 WRITE = (

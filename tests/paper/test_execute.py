@@ -1,18 +1,19 @@
 import json
+import os
 import subprocess
 import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import execute
 import pytest
+from execute import plan, resolve_dataset
 from filelock import FileLock
+from parameters import ParameterError
 from tiny_project import PARAMETERS, WRITE, call, contents, write_file, write_notebook
 
-from deadgcn.paper import execute
-from deadgcn.paper.execute import plan, resolve_dataset
-from deadgcn.paper.parameters import ParameterError
-
+PAPER = Path(execute.__file__).parent
 NOISE = """import sys, time, warnings
 for step in range(3):
     print('step', step, flush=True)
@@ -157,7 +158,7 @@ def test_a_data_set_that_does_not_exist_is_refused(capfd):
 
 def test_the_report_becomes_a_page_in_place_of_its_notebook(project, monkeypatch):
     fake = SimpleNamespace(render=lambda nb: nb.cells[0].source)
-    monkeypatch.setitem(sys.modules, "deadgcn.paper.report", fake)
+    monkeypatch.setitem(sys.modules, "report", fake)
     write_notebook(project / "notebooks" / "11_report.ipynb", parameters="dataset = 'auto'")
     assert call(project, "--output-dir", "out", stems=("11_report",)) == 0
     names = contents(project / "out")
@@ -177,7 +178,7 @@ def test_a_notebook_that_reads_tables_refuses_edited_ones(tmp_path, capsys):
 def test_a_second_command_waits_and_removes_what_a_killed_one_left(tmp_path):
     notebook = write_notebook(tmp_path / "notebooks" / "01_ok.ipynb", WRITE)
     left = write_file(tmp_path / "out" / ".stage" / "old.csv", "half")
-    command = [sys.executable, "-m", "deadgcn.paper.execute", str(notebook), "--output-dir", "out"]
+    command = [sys.executable, PAPER, str(notebook), "--output-dir", "out"]
     with FileLock(tmp_path / "out" / ".lock"):
         second = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         while not second.stdout.readline().startswith("outputs go to"):
@@ -191,7 +192,7 @@ def test_a_second_command_waits_and_removes_what_a_killed_one_left(tmp_path):
 INTERRUPTED = """
 import signal, subprocess, threading, time
 from pathlib import Path
-from deadgcn.paper import execute
+import execute
 
 def run(*_):
     time.sleep(0.5)  # until the main thread waits
@@ -206,5 +207,6 @@ execute.run_all({Path.cwd() / "one.ipynb": {}}, Path.cwd())
 
 def test_an_interrupt_counts_whichever_thread_the_system_gives_it(tmp_path):
     command = [sys.executable, "-c", INTERRUPTED]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False)
+    options = {"cwd": tmp_path, "env": os.environ | {"PYTHONPATH": str(PAPER)}}
+    done = subprocess.run(command, **options, capture_output=True, text=True, timeout=30, check=False)
     assert "KeyboardInterrupt" in done.stderr

@@ -1,12 +1,11 @@
 import json
 import shutil
 
+import outputs
 import pytest
 from nbformat import v4
+from outputs import RunError, check_tables, record, scrub
 from tiny_project import write_file
-
-from deadgcn.paper import outputs
-from deadgcn.paper.outputs import RunError, check_tables, record, scrub
 
 
 def test_of_controls_the_text_remains(tmp_path):

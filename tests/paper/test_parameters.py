@@ -1,8 +1,8 @@
 import pytest
+from parameters import check, read_defaults
 from tiny_project import write_notebook
 
 from deadgcn.config import ParameterError
-from deadgcn.paper.parameters import check, read_defaults
 
 
 def test_defaults_are_the_literals_of_the_tagged_cell(tmp_path):

@@ -4,12 +4,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import execute
 import pytest
 from tiny_project import contents, write_file, write_notebook
 
-from deadgcn.paper import execute
-
-NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "03_depth.ipynb"
+PAPER = Path(execute.__file__).parent
+NOTEBOOK = PAPER.parent / "notebooks" / "03_depth.ipynb"
 ILLEGAL = {
     "depths": "[-1] [1000000] [5,5] [0] [] [deep] [2.5] [yes] [null] [[2]] 5 [4,2]",
     "num_layers": "0 1000000",
@@ -98,7 +98,7 @@ def test_the_files_of_params_are_checked_for_every_notebook_first(tmp_path, noth
 
 def test_the_command_itself_makes_nothing_and_needs_no_torch(tmp_path):
     notebook = write_notebook(tmp_path / "notebooks" / "01_ok.ipynb")
-    command = [sys.executable, "-X", "importtime", "-m", "deadgcn.paper.execute", str(notebook)]
+    command = [sys.executable, "-X", "importtime", PAPER, str(notebook)]
     options = ["--set", "depths: [-1]", "--output-dir", "out"]
     before = contents(tmp_path)
     done = subprocess.run([*command, *options], cwd=tmp_path, capture_output=True, text=True, check=False)

@@ -3,12 +3,15 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
+import cost
 import pytest
 from tiny_project import contents, write_notebook
 
 import deadgcn as dg
 
+PAPER = Path(cost.__file__).parent
 PARAMETERS = "dataset = 'SyntheticCora'\ndepths = [1, 2, 3]\nnum_seeds = 4\nepochs = 2\noutput_dir = 'x'"
 OPEN = "import deadgcn as dg\nstudy = dg.open_study(globals())"
 MAIN = [
@@ -24,7 +27,7 @@ def count(*notebooks, cache=None, told=TOLD):
     """The numbers to train and found of each notebook by name, and the whole text."""
     text = json.dumps({"notebooks": {str(path): told for path in notebooks}})
     command = [sys.executable, "-c", PROGRAM, str(cache)]
-    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=PAPER, input=text, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     rows = [line.split() for line in done.stdout.splitlines()[1:]]
     return {
@@ -36,7 +39,7 @@ def count(*notebooks, cache=None, told=TOLD):
 PROGRAM = """
 import sys
 from pathlib import Path
-from deadgcn.experiments import cost
+import cost
 cost.PROJECT = Path(sys.argv[1])
 cost.main()
 """

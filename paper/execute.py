@@ -1,14 +1,9 @@
 """Run notebooks with papermill: check the parameters first, move the outputs into place together.
 
-    python -m deadgcn.paper.execute NOTEBOOK ... [-f FILE] [--set 'depths: [2, 4]'] [--output-dir DIR]
+    python paper NOTEBOOK ... [-f FILE] [--set 'depths: [2, 4]'] [--output-dir DIR]
 
 Exit status: 0 if all ran, 1 if one failed, 2 for a refused parameter, data set or file, 130 for Ctrl-C.
 """
-
-import signal
-
-if __name__ == "__main__" and signal.getsignal(signal.SIGINT) == signal.default_int_handler:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until all is imported: there is nothing to clean up
 
 import argparse
 import contextlib
@@ -17,6 +12,7 @@ import json
 import logging
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -27,11 +23,11 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
+from kernel import execute, kill_kernels
+from outputs import STAGE, RunError, check_tables, record, scrub
+from parameters import check, read_defaults
 
 from deadgcn.config import ParameterError, label_of
-from deadgcn.paper.kernel import execute, kill_kernels
-from deadgcn.paper.outputs import STAGE, RunError, check_tables, record, scrub
-from deadgcn.paper.parameters import check, read_defaults
 
 REPORT = "11_report"  # its page is kept, not the executed notebook
 
@@ -105,7 +101,7 @@ def run(notebook: Path, given: dict[str, Any], output_dir: Path) -> None:
         nb = execute(notebook, given)
         page, text = report / "notebooks" / notebook.name, scrub(nb, notebook.parents[1])
         if notebook.stem == REPORT:
-            from deadgcn.paper.report import render  # nbconvert is slow to import
+            from report import render  # nbconvert is slow to import
 
             page, text = report / "report.html", render(nb)
         page.parent.mkdir(parents=True, exist_ok=True)
@@ -159,7 +155,7 @@ def run_all(given: dict[Path, dict[str, Any]], output_dir: Path) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the notebooks named on the command line and return the exit status."""
-    parser = argparse.ArgumentParser("python -m deadgcn.paper.execute")
+    parser = argparse.ArgumentParser("python paper")
     add = parser.add_argument
     add("notebooks", nargs="+", type=Path, metavar="NOTEBOOK")
     add("-f", dest="files", action="append", default=[], type=Path, metavar="FILE", help="YAML of parameters")
@@ -170,7 +166,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         place, given, told = plan(args.notebooks, args.files, args.texts, args.output_dir)
         asked = json.dumps({"notebooks": {str(path): values for path, values in given.items()}})
-        command = [sys.executable, "-I", "-m", "deadgcn.experiments.cost"]
+        command = [sys.executable, "-I", Path(__file__).with_name("cost.py")]
         done = subprocess.run(command, input=asked, text=True, check=False, process_group=0)
         if done.returncode or args.dry:
             return 2 if done.returncode else 0
@@ -192,10 +188,3 @@ def main(argv: list[str] | None = None) -> int:
         )
         return 130
     return 0
-
-
-if __name__ == "__main__":
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # end the kernels, remove the stages
-        if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
-            signal.signal(number, signal.default_int_handler)
-    sys.exit(main())

@@ -9,10 +9,9 @@ import pandas as pd
 import pytest
 import readme
 import yaml
+from parameters import read_defaults
 
-from deadgcn.paper.parameters import read_defaults
-
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 

@@ -1,6 +1,6 @@
 """Compare the tables of a rerun with the committed evidence.
 
-    python docs/verify.py [DATASET]
+    python paper/verify.py [DATASET]
 
 On the machine that made the evidence every table must have the same bytes. On another one rounding differs,
 and training amplifies it: there, verdicts must be equal and means over seeds close. Exit status: 0 if the

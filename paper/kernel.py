@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-
-from deadgcn.paper.outputs import RunError
+from outputs import RunError
 
 
 def execute(notebook: Path, given: dict[str, Any]) -> Any:

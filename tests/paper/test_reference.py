@@ -9,7 +9,7 @@ import reference
 
 import deadgcn as dg
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("page", reference.PAGES)

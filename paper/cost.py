@@ -1,6 +1,6 @@
 """What notebooks would train and how long that takes on this machine, without running them.
 
-    python -m deadgcn.experiments.cost < JSON: {"notebooks": {path: parameters}}
+    python paper/cost.py < JSON: {"notebooks": {path: parameters}}
 
 Only calls that train are evaluated, with the lines that they need, and what would be trained is noted.
 """

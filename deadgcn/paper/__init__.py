@@ -1,1 +1,0 @@
-"""From notebooks to a paper: parameters, execution, report, verification. Nothing below imports it."""
