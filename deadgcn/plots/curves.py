@@ -8,7 +8,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib import pyplot as plt
 
-from deadgcn.plots.style import axis_label, method_styles
+from deadgcn.plots.style import MIN_RUNS, axis_label, method_styles
 from deadgcn.stats.estimates import check_rows
 from deadgcn.stats.inference import interval
 
@@ -65,7 +65,7 @@ def error_bar(*columns: str) -> Callable[[pd.Series], tuple[float, float]]:
     ends = (0, 1) if all("_acc" in name or "fraction" in name for name in columns) else (-np.inf, np.inf)
 
     def drawn(sample: pd.Series) -> tuple[float, float]:
-        low, high = np.clip(interval(sample), *ends) if sample.count() >= 5 else (np.nan, np.nan)
+        low, high = np.clip(interval(sample), *ends) if sample.count() >= MIN_RUNS else (np.nan, np.nan)
         return min(low, sample.mean()), max(high, sample.mean())  # rounding may deny that it holds the mean
 
     return drawn

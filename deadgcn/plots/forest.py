@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
-from deadgcn.plots.style import axis_label
+from deadgcn.plots.style import MIN_RUNS, axis_label
 
 # What a comparison says about a claim. The colours also differ in lightness.
 ANSWER_COLORS = {"for": "#009E73", "open": "#BDBDBD", "against": "#9A3B00", "not measurable": "#332288"}
@@ -28,8 +28,12 @@ def plot_forest(
 
     Lines are in order of first appearance; `colors` and `markers` belong to the values of `hue`. `hollow`, a
     boolean for each row, leaves a marker unfilled. With `log` the axis is logarithmic: no effect is 1, not 0.
+    An interval of fewer than five runs, by the column `n` if there is one, is left out.
     """
     ax, markers = ax or plt.subplots()[1], markers or dict.fromkeys(colors, "o")
+    if "n" in estimates:
+        few = estimates["n"] < MIN_RUNS
+        estimates = estimates.assign(low=estimates["low"].mask(few), high=estimates["high"].mask(few))
     hollow = [False] * len(estimates) if hollow is None else hollow
     lines = estimates[label].unique().tolist()
     places = estimates[label].map(lines.index) + 0.22 * estimates.groupby(label).cumcount()

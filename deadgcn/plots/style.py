@@ -18,6 +18,7 @@ METHOD_STYLES = {
     "ReLU + pruning": {"color": "#0072B2", "marker": "s", "dashes": (4, 1.5)},
     "LeakyReLU": {"color": "#E69F00", "marker": "^", "dashes": (4, 1.5, 1, 1.5)},
 }
+MIN_RUNS = 5  # of fewer no interval is drawn
 OTHER_COLORS = ("#009E73", "#CC79A7", "#D55E00", "#56B4E9")  # of other names, in order of appearance
 AXIS_LABELS = {
     "num_layers": "graph convolutions",

@@ -1,3 +1,4 @@
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -30,4 +31,13 @@ def test_the_line_of_no_effect(log, at, factor):
     rows = ROWS.assign(high=ROWS["high"] * factor)
     ax = plot_forest(rows, "line", hue="answer", colors=ANSWER_COLORS, log=log)
     assert ax.lines[-1].get_xdata()[0] == at and ax.get_xscale() == ("log" if log else "linear")
+    ax.figure.canvas.draw()
+
+
+@pytest.mark.parametrize("log", [False, True])
+def test_under_five_runs_a_mark_stays_and_its_interval_is_left_out(log):
+    ax = plot_forest(ROWS.assign(n=[5, 4, 20]), "line", hue="answer", colors=ANSWER_COLORS, log=log)
+    drawn = [line.get_xdata() for line in ax.lines[:3]]
+    assert drawn[0].tolist() == [0.25, 0.5, 1] and drawn[2].tolist() == [0.6, 0.7, 0.8]
+    assert np.isnan(drawn[1]).tolist() == [True, False, True] and drawn[1][1] == 2
     ax.figure.canvas.draw()
