@@ -108,16 +108,17 @@ def test_03_and_04_accuracy_against_depth():
     # "ReLU networks lose their accuracy between 10 and 15 layers, LeakyReLU networks between 20 and 30"
     assert (
         best.loc[10, "ReLU"] > 2 * best.loc[15, "ReLU"]
-        and best.loc[20, LEAKY] > 0.7 > 0.4 > best.loc[30, LEAKY]
+        and best.loc[20, LEAKY] > 0.7 > 0.45 > best.loc[30, LEAKY]
     )
 
 
 def test_03_runs_training_and_death():
     shares = read("distribution", "quantity", "method", "num_layers")["share"]
-    # "ReLU at 15 layers, LeakyReLU at 30, and for the last models also at 25. In all other rows ..."
+    # "ReLU at 15 layers and LeakyReLU at 30, its last models also before. In all other rows ..."
     mixed = shares[shares.between(0.1, 0.9, inclusive="neither")]
     assert list(mixed["test_acc"].index) == [(LEAKY, 30), ("ReLU", 15)]
-    assert list(mixed["test_acc_last"].index) == [(LEAKY, 25), (LEAKY, 30), ("ReLU", 15)]
+    (method, depth), *others = mixed["test_acc_last"].index
+    assert method == LEAKY and depth < 30 and others[-2:] == [(LEAKY, 30), ("ReLU", 15)]
     loss = figure("training_curves", "quantity", "method", "epoch", "num_layers")["mean"][
         "train_loss", "ReLU", 99
     ]
@@ -160,17 +161,19 @@ def test_04_what_pruning_changes():
     assert (pruned.loc[:10] < 0.012).all() and plain[DEEP].between(0.38, 0.45).all()
 
     rows, last = gains(), gains(quantity="test_acc_last")
-    # "more accurate than ReLU from 10 layers on: every interval lies above zero. After Holm's correction ..."
-    assert (rows["low"].loc[10:] > 0).all() and (last["low"].loc[10:] > 0).all()
-    assert significant(rows) == [15, 20, 30] and significant(last) == [10, 15, 20, 25, 30]
+    # "nearly every interval lies above zero. After Holm's correction ... most ..., but not at 25 ... best"
+    assert (rows["low"].loc[10:] > 0).sum() + (last["low"].loc[10:] > 0).sum() >= 9
+    assert 7 <= len(significant(rows) + significant(last)) < 10 and 25 not in significant(rows)
     # "at 5 layers the difference is shown to be too small to matter"; "a few points"
     assert rows["p_equivalent"][5] <= 0.05 and rows["difference"].loc[10:].between(0.01, 0.09).all()
     against = gains(baseline=LEAKY).loc[5:]
     # "against LeakyReLU pruning loses at every depth above 0"
     assert (against["high"] < 0).all()
     direct = [gains("Pruning as in the text", PRUNED, quantity) for quantity in ("test_acc", "test_acc_last")]
-    # "every interval contains zero. The largest are those at 20 layers, in favour of the text's rule"
-    assert all(around(rows.loc[10:]) and rows["difference"].idxmax() == 20 for rows in direct)
+    # "every interval contains zero. The largest is that at 20 layers, in favour of the text's rule"
+    assert around(direct[0].loc[10:]) and direct[0]["difference"].idxmax() == 20
+    # "with the last models none is in its favour, and at 30 layers it loses up to three points"
+    assert (direct[1]["low"] <= 0).all() and -0.035 < direct[1]["low"][30] < direct[1]["difference"][30] < 0
     shares, others = means()["constant_fraction_last"], means()["dead_fraction_varying_last"]
     # "at 20 layers and more, many layers are constant. In the other layers pruning removes a larger part"
     assert (shares.loc[20:, RELUS] > 0.4).all(axis=None)
@@ -209,19 +212,19 @@ def test_05_networks_that_learn():
 
 def test_05_very_deep_networks():
     runs = read("smoothing_runs").groupby("method").mean(numeric_only=True)
-    # "no arm reaches the majority class, and balanced accuracy is at most 0.08 above 1/7"
+    # "no arm reaches the majority class, and balanced accuracy is less than 0.1 above 1/7"
     assert (runs[["test_acc", "test_acc_last"]] < majority()).all(axis=None)
-    assert runs[["balanced_acc", "balanced_acc_last"]].max(axis=None) < 1 / 7 + 0.08
-    # "the best models come from different epochs"; those with pruning have "most constant layers", Leaky none
+    assert runs[["balanced_acc", "balanced_acc_last"]].max(axis=None) < 1 / 7 + 0.1
+    # "the best models come from different epochs"; pruning "most constant layers", Leaky hardly any
     assert np.ptp(runs["best_epoch"]) > 50 and runs["constant_fraction"].idxmax() == PRUNED
-    assert runs["constant_fraction"][LEAKY] == 0
+    assert runs["constant_fraction"][LEAKY] < 0.1
     # no layer is constant before training, "after the last epoch most are, in every arm"
     assert figure("smoothing_init")["relative_distance_to_mean"].min() > 0.01
     assert (runs["constant_fraction_last"] > 0.75).all()
     curves = figure("smoothing_trained", "method", "layer")
-    # "its mean curves are above those of ReLU in a few of the last layers only"
+    # "its mean curves are below those of ReLU in most layers"
     above = (curves.loc[PRUNED] > curves.loc["ReLU"])[["dirichlet_energy", "distance_to_mean"]]
-    assert above.sum().between(1, 6).all() and above.index[above.any(axis=1)].min() > 110
+    assert (above.mean() < 0.25).all()
     # "mostly curves of size"
     sizes = curves[["dirichlet_energy", "distance_to_mean", "norm"]]
     assert (np.log(sizes).groupby("method").corr()["norm"] > 0.9).all()
@@ -236,19 +239,17 @@ def test_06_weight_decay():
     means = read("weight_decay", "quantity", "method", "num_layers", "decay")["mean"]
     paper = "L2 on everything (the paper's)"
     accuracy, constant = means["test_acc"].unstack(), means["constant_fraction"].unstack()
-    # "the accuracy of ReLU networks of 20 and 30 layers about doubles"; "six points ... do not show"
+    # "the accuracy of ReLU networks of 20 and 30 layers about doubles"; "six or seven points ... do not show"
     for depth in (20, 30):
         assert (accuracy.loc["ReLU", depth].drop(paper) > 1.7 * accuracy.loc[("ReLU", depth), paper]).all()
     gained = (accuracy.loc[("ReLU", 10)] - accuracy.loc[("ReLU", 10), paper]).drop(paper)
     tested = read("weight_decay_gains", "outcome", "arm", "num_layers")
-    assert (
-        round(100 * gained.mean()) == 6 and (tested.loc[("test_acc", "ReLU", 10), "answer"] == "open").all()
-    )
-    # "no layer of any network is constant, and the means of these three are close"
-    assert (constant.drop(columns=paper) == 0).all(axis=None) and (
+    assert 0.055 < gained.mean() < 0.075 and (tested.loc[("test_acc", "ReLU", 10), "answer"] == "open").all()
+    # "hardly a layer of any network is constant, and the means of these three are close"
+    assert (constant.drop(columns=paper) < 0.01).all(axis=None) and (
         constant.loc["ReLU"].loc[20:, paper] > 0.2
     ).all()
-    assert (np.ptp(accuracy.drop(columns=paper).loc["ReLU"], axis=1) < 0.03).all()
+    assert (np.ptp(accuracy.drop(columns=paper).loc["ReLU"], axis=1) < 0.04).all()
     # "at 30 layers, ReLU ... far below LeakyReLU networks of 10 layers"; stripping gains at 10, loses at 30
     others = accuracy.drop(columns=paper)
     assert (others.loc[("ReLU", 30)] < others.loc[(LEAKY, 10)] - 0.2).all()
@@ -346,13 +347,13 @@ def test_07_silenced_neurons_dose_and_initialisation():
     assert lost["silenced 50%"] > 10 and 2 < lost["narrower 50%"] < 6 and lost["frozen 50%"] < 2.5
     last = figure("silenced").groupby(["kind", "share"])[["effective_rank", "distance_to_limit"]].mean()
     silenced, narrower = (last["effective_rank"][kind] for kind in ("silenced", "narrower"))
-    # "half-silenced networks have a lower rank than networks of half the width"; with a tenth "no difference"
+    # "half-silenced ... have a lower rank than networks of half the width"; with a tenth "no loss is shown"
     answers = read("silenced", "baseline", "method", "outcome")["answer"]
     assert (
         silenced["50%"] < narrower["50%"]
         and answers["narrower 50%", "silenced 50%", "effective_rank"] == "less"
     )
-    assert answers["narrower 10%", "silenced 10%", "test_acc"] == "no difference"
+    assert answers["narrower 10%", "silenced 10%", "test_acc"] in ("open", "no difference")
     # "the three measures disagree"
     assert answers["narrower 50%", "silenced 50%"][["distance_to_limit", *BY_LIKENESS]].nunique() > 1
     # "somewhat fewer neurons are dead without the graph, and most of the death remains"; "nearly half"
@@ -362,9 +363,9 @@ def test_07_silenced_neurons_dose_and_initialisation():
     start = (
         read("initialization_runs").groupby(["init", "bias", "strip"])[["test_acc", "dead_fraction"]].mean()
     )
-    # "from Glorot's weights to orthogonal and looks-linear ones by 26 and 31 points"; "hardly any dies"
+    # "from Glorot's weights to orthogonal and looks-linear ones by more than 25 and 30"; "hardly any dies"
     rise = start["test_acc"].groupby("init").mean() - start["test_acc"]["glorot"].mean()
-    assert (100 * rise[["orthogonal", "looks_linear"]]).round().tolist() == [26, 31]
+    assert 0.25 < rise["orthogonal"] < 0.3 < rise["looks_linear"] < 0.35
     assert start["dead_fraction"]["looks_linear"].max() < 0.01
 
 
@@ -385,8 +386,8 @@ def test_08_alive():
     assert (ours[[16, 32, 64]] > known[[16, 32, 64]]).all()
     # "0.757 at 16 layers, 0.777 at 32 and 0.692 at 64"
     assert known[[16, 32, 64]].tolist() == [0.757, 0.777, 0.692]
-    # "leave out weight decay is not enough: 25 points less at 16"; "two and four layers are the most"
-    assert round(100 * (ours[16] - accuracy["ReLU, no weight decay"][16])) == 25
+    # "leave out weight decay is not enough: more than 20 points less"; "two and four layers are the most"
+    assert 0.2 < ours[16] - accuracy["ReLU, no weight decay"][16] < 0.25
     assert ours.nlargest(2).index.tolist() == [2, 4]
     # "from 8 to 32 layers up to one and a half points more; at 4 and 64 less, and at 128 within half a point"
     sgc = figure("alive", "num_layers", where="method == 'SGC'")["test_acc"]
@@ -397,11 +398,12 @@ def test_08_alive():
     # goals: "reaches the one at 64 layers and misses the others, by two, one and three points"
     goals = pd.Series({16: 0.81, 32: 0.80, 64: 0.78, 128: 0.74})
     assert (100 * (goals - ours[goals.index])).round().tolist() == [2, 1, 0, 3] and ours[64] > 0.78
-    # "no change improves by as much as one point. Glorot costs 25, He seven, orthogonal under three"
+    # "no change improves by as much as one point. Glorot 25 or more, He seven, orthogonal three or four"
     search = read("search", "method", where="num_layers == 16")["mean"]
     better = search - search["the recipe"]
     assert better.max() < 0.01 and better["learning rate x 4"] < -0.2
-    assert (100 * better[["glorot", "he"]]).round().tolist() == [-25, -7] and -0.03 < better["orthogonal"] < 0
+    assert -0.3 < better["glorot"] <= -0.25 and round(100 * better["he"]) == -7
+    assert round(100 * better["orthogonal"]) in (-3, -4)
 
 
 def test_06_stripping_where_weights_do_not_decay():
@@ -426,7 +428,7 @@ def test_06_stripping_where_weights_do_not_decay():
 def test_08_the_search_at_other_depths():
     search = read("search", "num_layers", "method", folder=FULL)["mean"].unstack()
     lost = 100 * search.rsub(search["the recipe"], axis=0)
-    # "no change gains two points"; "Glorot's weights cost 25 points at 16 layers and about 40 at 32 and 128"
+    # "no change gains two points"; "Glorot's weights cost some 25 points at 16 layers, 40 at 32 and 128"
     assert lost.min(axis=None) > -2 and list(lost.index) == [16, 32, 128]
     assert lost["glorot"].round().tolist() == [25, 42, 40]
     # "with the paper's weight decay in place of ours the recipe loses at most three points"
@@ -436,13 +438,17 @@ def test_08_the_search_at_other_depths():
 def test_10_the_verdict():
     verdict, cells = read("verdict", "claim"), read("verdict_cells", "claim", "reading")
     named = verdict.reset_index().groupby("status")["claim"].agg(set).to_dict()
-    # "C3 and C8 are replicated and C10 is not. C1, C2 and C7 are not measurable", the others undecided
+    # "C8 is replicated and C10 is not. C1, C2, C7 and C9 are not measurable", "C3 to C6 undecided"
     assert named == {
-        "replicated": {"C3", "C8"},
+        "replicated": {"C8"},
         "not replicated": {"C10"},
-        "not measurable": {"C1", "C2", "C7"},
-        "undecided": {"C4", "C5", "C6", "C9"},
+        "not measurable": {"C1", "C2", "C7", "C9"},
+        "undecided": {"C3", "C4", "C5", "C6"},
     }
+    # "C3 lacks one of six cells: the best models of 25 layers, whose interval just includes zero"
+    lacking = cells.loc["C3"].query("answer != 'for'")
+    assert len(cells.loc["C3"]) == 6 and list(lacking.index) == ["best model"]
+    assert "25 layers" in lacking["cell"].item() and -0.002 < lacking["low"].item() <= 0
     # "in C1 and C2, nine of twelve cells are for the claim, and the other three are those of the deepest"
     death = cells.loc[["C1", "C2"]]
     assert (verdict.loc[["C1", "C2"], ["for", "not measurable"]] == [9, 3]).all(axis=None)
@@ -455,10 +461,10 @@ def test_10_the_verdict():
     assert link.xs("dead_fraction", level="quantity")["estimate"].between(-0.22, -0.18).all()
     for measure in ("distance_to_limit", "relative_distance_to_mean"):
         assert (link.xs(measure, level="quantity")["answer"] == "against").all()
-    # "3 in C9 with pruning"; two claims undecided "because the best and the last models disagree"
-    assert cells.loc["C9"][cells.loc["C9", "cell"].str.startswith(PRUNED)]["n"].eq(3).all()
+    # "fewer in C9"; three claims undecided "because the best and the last models disagree"
+    assert cells.loc["C9", "n"].min() < cells.loc["C9", "n"].max() == 5
     readings = verdict["readings"].str.extractall(": ([a-z ]+)")[0].groupby("claim").nunique()
-    assert readings[["C4", "C5", "C6"]].tolist() == [2, 2, 1]
+    assert readings[["C3", "C4", "C5", "C6"]].tolist() == [2, 2, 2, 1]
     # "only the best LeakyReLU models are above" the majority class at 30 layers
     above = [means()[name].loc[30, ARMS] > majority() for name in ("test_acc", "test_acc_last")]
     assert above[0].to_dict() == {"ReLU": False, PRUNED: False, LEAKY: True} and not above[1].any()
@@ -490,20 +496,23 @@ def test_11_interventions_on_citeseer():
     found = rows.set_index(["method", "baseline", "outcome", "regime"])["answer"].sort_index()
     stripped = found["strip", "ReLU"]
     assert (stripped["effective_rank"] == "more").all() and len(stripped["test_acc"]) == 4
-    # "death does not cause smoothing at 20 layers; elsewhere this is open", by the mean average distance
+    # "open, because the mean average distance varies too much; the two other measures ... not to change"
     for measure in ("distance_to_limit", *BY_LIKENESS):
-        told = stripped[measure].to_dict()
-        assert told.pop("20 layers") == "no difference"
-        assert set(told.values()) == {"open" if measure == "mean_average_distance" else "no difference"}
-    # "smoothing causes a part of death, about four points"; the gradient is open, rescaling costs at 10
+        expected = "open" if measure == "mean_average_distance" else "no difference"
+        assert stripped[measure].eq(expected).all()
+    # "smoothing causes a part of death, about four points"; gradient open, rescaling "nothing at 10 layers"
     dose = read("graph_dose", "outcome", "method", folder="results/CiteSeer").loc[
         ("dead_fraction", "graph 0")
     ]
     assert dose["answer"] == "less" and round(100 * dose["difference"]) == -4
     assert (found["leaky gradient", "ReLU", "test_acc"] == "open").all()
-    assert found["strip + rescale", "strip", "test_acc"].tolist() == ["less", "open"]
-    # "in no regime is stripping shown to be more accurate"
-    assert (stripped["test_acc"] == "open").all()
+    assert found["strip + rescale", "strip", "test_acc"].tolist() == ["no difference", "open"]
+    # "more accurate ... at 32 layers with the larger learning rate (5 pairs, and barely) ... death costs"
+    regime, low = "32 layers, lr 0.005", rows.set_index(["outcome", "method", "baseline", "regime"])["low"]
+    others = stripped["test_acc"].drop(regime)
+    assert stripped["test_acc", regime] == "more" and len(others) == 3 and (others == "open").all()
+    assert 0 < low["test_acc", "strip", "ReLU", regime] < 0.005
+    assert found["sham", "strip", "test_acc", regime] == "less"
     means = read("interventions_runs", folder="results/CiteSeer").groupby("method")["dead_fraction"].mean()
     assert means["strip"] < 0.05 * means["ReLU"]  # "revives nearly all neurons"
     half = killed.query("method == 'silenced 50%' and baseline == 'narrower 50%' and outcome == 'test_acc'")
@@ -516,14 +525,23 @@ def test_11_interventions_on_citeseer():
 
 
 def test_11_another_processor():
-    # "C3 is undecided there and C9 not measurable", and no other claim changes its status
+    # "C3 is replicated there and C9 undecided", and no other claim changes its status
     here, there = (read("verdict", "claim", **where)["status"] for where in ({}, {"folder": OTHER}))
-    assert here[here != there].to_dict() == {"C3": "replicated", "C9": "undecided"}
-    assert there[["C3", "C9"]].tolist() == ["undecided", "not measurable"]
+    assert here[here != there].to_dict() == {"C3": "undecided", "C9": "not measurable"}
+    assert there[["C3", "C9"]].tolist() == ["replicated", "undecided"]
     records = [
         json.loads((ROOT / f / "provenance/10_verdict.json").read_text()) for f in ("results/Cora", OTHER)
     ]
     assert records[0]["machine"]["processor"] != records[1]["machine"]["processor"]
+    # "of the 43 ... eleven differ on Cora and four on CiteSeer, none from more to less"
+    for name, number in {"Cora": 11, "CiteSeer": 4}.items():
+        here, there = (
+            read("answers", folder=f"results/{place}{name}")["answer"]
+            for place in ("", "profiles/other_processor/")
+        )
+        turned = here[here != there]
+        assert len(here) == 43 and len(turned) == number
+        assert all({here[row], there[row]} != {"more", "less"} for row in turned.index)
 
 
 def test_11_another_graph():
@@ -531,12 +549,12 @@ def test_11_another_graph():
         read("verdict", "claim", folder=f"results/{name}")["status"] for name in ("Cora", "CiteSeer")
     )
     same = cora[cora == other].to_dict()
-    # "alike ... C10 is not replicated, ... C1, C2, C7 cannot be measured ..., and C6 is undecided"
+    # "alike ... C10 is not replicated, ... C1, C2, C7, C9 cannot be measured ..., and C6 is undecided"
     assert same == {"C10": "not replicated", "C6": "undecided"} | dict.fromkeys(
-        ["C1", "C2", "C7"], "not measurable"
+        ["C1", "C2", "C7", "C9"], "not measurable"
     )
-    # "that pruning makes deep networks more accurate (C3) is replicated on Cora only"
-    assert cora["C3"] == "replicated" and other["C3"] == "not replicated"
+    # "pruning makes deep networks more accurate (C3) is undecided on Cora and not replicated on CiteSeer"
+    assert cora["C3"] == "undecided" and other["C3"] == "not replicated"
     # "on CiteSeer the recipe loses less than two points from 2 to 128 layers, ... other arms end below ..."
     accuracy = read("alive", "quantity", "method", "num_layers", folder="results/CiteSeer")["mean"][
         "test_acc"
