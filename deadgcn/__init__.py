@@ -13,7 +13,7 @@ from typing import Any
 os.environ.setdefault("MKL_CBWR", "AVX2,STRICT")
 
 _NAMES = {
-    "config": "PROJECT METHODS Config",
+    "config": "PROJECT METHODS ACTS Config label_of",
     "data.graphs": "load_graph resolve_dataset normalized_adjacency",
     "gcn.model": "GCN",
     "gcn.neurons": "dead_mask dead_fraction zero_fraction",

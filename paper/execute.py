@@ -11,6 +11,7 @@ import functools
 import json
 import logging
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -27,7 +28,7 @@ from kernel import execute, kill_kernels
 from outputs import STAGE, RunError, check_tables, record, scrub
 from parameters import check, read_defaults
 
-from deadgcn.config import ParameterError, label_of
+from deadgcn.config import ParameterError, label_of, show
 
 REPORT = "11_report"  # its page is kept, not the executed notebook
 
@@ -46,10 +47,18 @@ def plan(
     known = {name: value for values in defaults.values() for name, value in values.items()}
     told = {}
     for path in files:
+        if not path.exists():
+            beside = ", ".join(sorted(str(other) for other in path.parent.glob("*.yaml")))
+            raise ParameterError(f"-f {path}: there is no such file; in its folder are {beside or 'none'}")
         told |= check(f"-f {path}", path.read_text(encoding="utf-8", errors="replace"), known)
-    own = {name for path in notebooks for name in defaults[path]}
+    own, asked_before = {name for path in notebooks for name in defaults[path]}, {}
     for text in texts:
         asked = check("--set", text, known)
+        for name in asked.keys() & asked_before.keys():
+            if asked[name] != asked_before[name]:
+                both = f"{show(asked_before[name])} and {show(asked[name])}"
+                raise ParameterError(f"--set: {name} is given twice, as {both} (DATASET=... gives dataset)")
+        asked_before |= asked
         if lost := asked.keys() - own:
             here = f"no notebook to run has {', '.join(sorted(lost))}; they have {', '.join(sorted(own))}"
             raise ParameterError(f"--set: {here}")
@@ -173,8 +182,11 @@ def main(argv: list[str] | None = None) -> int:
         print(f"outputs go to {place}; another run that writes there is waited for", flush=True)
         for kind in ("figures", "results", "report"):  # what cannot be written to is an error before any work
             (place / kind).mkdir(parents=True, exist_ok=True)
-        if told and place != next(iter(given)).parents[1]:  # `-f settings.yaml` repeats the run
-            lines = [f"{name}: {json.dumps(value)}\n" for name, value in told.items()]
+        root = next(iter(given)).parents[1]
+        if told and place != root:
+            again = shlex.join(["-f", f"{place}/settings.yaml", "--output-dir", str(place)])
+            lines = [f"# python paper {shlex.join(map(str, given))} {again}\n".replace(f"{root}/", "")]
+            lines += [f"{name}: {json.dumps(value)}\n" for name, value in told.items()]
             (place / "settings.yaml").write_text("".join(lines), encoding="utf-8")
         with FileLock(place / ".lock"):
             run_all(given, place)

@@ -15,7 +15,10 @@ from pathlib import Path
 
 import execute
 import pytest
+import torch
 from checkout import ROOT, SET, Checkout, clean_environment
+
+from deadgcn.data.synthetic import synthetic_cora
 
 pytestmark = pytest.mark.faults
 STUDY = "03_depth"  # trains a grid and draws it
@@ -247,12 +250,13 @@ def test_a_full_disk_is_named_and_costs_nothing_that_was_there(copy, place):
         assert [path for path in left if path.name not in (".lock", "settings.yaml")] == []
 
 
-def test_odd_settings_run_to_the_end(tmp_path):
-    """One layer, one seed, two neurons, no weight decay: tables and figures must cope with it."""
+def test_odd_settings_run_to_the_end_on_a_graph_of_ones_own(tmp_path):
+    """One layer, one seed, two neurons, no weight decay: tables, figures and report must cope with it."""
+    torch.save(synthetic_cora(300), file := tmp_path / "MyTwin.pt")
     ones = "num_layers example_num_layers num_seeds num_seeds_deep num_seeds_pairs num_seeds_more"
-    settings = dict.fromkeys([*ones.split(), "num_seeds_others"], 1) | {"dataset": "SyntheticCora"}
+    settings = dict.fromkeys([*ones.split(), "num_seeds_others"], 1) | {"dataset": str(file)}
     settings |= {"epochs": 2, "epochs_alive": 2, "hidden_channels": 2, "weight_decay": 0.0}
     settings |= {"deeper_depths": [2, 3]} | {name: [1] for name in ("depths", "powers", "search_depths")}
     notebooks = sorted(map(str, Path(ROOT, "notebooks").glob("[0-9]*.ipynb")))
     assert execute.main([*notebooks, "--set", json.dumps(settings), "--output-dir", str(tmp_path)]) == 0
-    assert "SyntheticCora" in (tmp_path / "report" / "SyntheticCora" / "report.html").read_text()
+    assert "(MyTwin)</title>" in (tmp_path / "report" / "MyTwin" / "report.html").read_text()

@@ -129,8 +129,10 @@ def test_03_runs_training_and_death():
     assert dead["ReLU"].round(2)[[5, 30]].tolist() == [0.05, 0.47] and (dead[LEAKY].dropna() < 1e-3).all()
     # "more than 40 % of their neurons are dead", of the best models and of the last
     assert dead["ReLU"][30] > 0.4 and means()["dead_fraction"]["ReLU"][30] > 0.4
-    # "up to 25 layers, accuracy falls while death rises"; "more than a third ... dead before training"
-    assert dead["ReLU"].loc[5:25].is_monotonic_increasing and accuracy.loc[5:].is_monotonic_decreasing
+    # "from 5 to 20 layers, accuracy falls while death rises"; "more than a third ... dead before training"
+    assert dead["ReLU"].loc[5:20].is_monotonic_increasing and accuracy.loc[5:20].is_monotonic_decreasing
+    best = means()[["dead_fraction", "test_acc"]].xs("ReLU", level="method", axis=1).loc[5:20]
+    assert best["dead_fraction"].is_monotonic_increasing and best["test_acc"].is_monotonic_decreasing
     assert 1 / 3 < figure("dead_by_layer", "stage", "layer")["mean"]["init"].loc[16:].mean() < 0.4
 
 
@@ -161,9 +163,9 @@ def test_04_what_pruning_changes():
     assert (pruned.loc[:10] < 0.012).all() and plain[DEEP].between(0.38, 0.45).all()
 
     rows, last = gains(), gains(quantity="test_acc_last")
-    # "nearly every interval lies above zero. After Holm's correction ... most ..., but not at 25 ... best"
+    # "nearly every interval ... above zero ... not at 25 layers for the best, nor at 10 and 20 for the last"
     assert (rows["low"].loc[10:] > 0).sum() + (last["low"].loc[10:] > 0).sum() >= 9
-    assert 7 <= len(significant(rows) + significant(last)) < 10 and 25 not in significant(rows)
+    assert significant(rows) == [10, 15, 20, 30] and significant(last) == [15, 25, 30]
     # "at 5 layers the difference is shown to be too small to matter"; "a few points"
     assert rows["p_equivalent"][5] <= 0.05 and rows["difference"].loc[10:].between(0.01, 0.09).all()
     against = gains(baseline=LEAKY).loc[5:]
@@ -172,8 +174,9 @@ def test_04_what_pruning_changes():
     direct = [gains("Pruning as in the text", PRUNED, quantity) for quantity in ("test_acc", "test_acc_last")]
     # "every interval contains zero. The largest is that at 20 layers, in favour of the text's rule"
     assert around(direct[0].loc[10:]) and direct[0]["difference"].idxmax() == 20
-    # "with the last models none is in its favour, and at 30 layers it loses up to three points"
-    assert (direct[1]["low"] <= 0).all() and -0.035 < direct[1]["low"][30] < direct[1]["difference"][30] < 0
+    # "with the last models none is shown in its favour, and at 30 layers it loses one to three points"
+    assert (direct[1]["low"] <= 0).all()
+    assert (100 * direct[1].loc[30, ["low", "high"]]).round().tolist() == [-3, -1]
     shares, others = means()["constant_fraction_last"], means()["dead_fraction_varying_last"]
     # "at 20 layers and more, many layers are constant. In the other layers pruning removes a larger part"
     assert (shares.loc[20:, RELUS] > 0.4).all(axis=None)
@@ -205,9 +208,9 @@ def test_05_networks_that_learn():
     assert means()["dead_fraction"][PRUNED][10] < 0.1 * means()["dead_fraction"]["ReLU"][10]
     assert gained["low"]["test_acc"] > 0 > gained["high"]["dead_fraction"] and (gained["n"] == 50).all()
     for rows in (ratios("best"), ratios("last")):
-        # "the same within a factor of 1.25" by all three; the rank changes "by about a fifth"
+        # "the same within a factor of 1.25" by all three; the rank changes "by a fifth to a quarter"
         assert (rows["p_equivalent"][[*BY_LIKENESS, "distance_to_limit"]] <= 0.05).all()
-        assert rows["low"]["effective_rank"] > 1.1 and abs(rows["estimate"]["effective_rank"] - 1.2) < 0.05
+        assert rows["low"]["effective_rank"] > 1.1 and 1.18 < rows["estimate"]["effective_rank"] < 1.26
 
 
 def test_05_very_deep_networks():
@@ -239,12 +242,13 @@ def test_06_weight_decay():
     means = read("weight_decay", "quantity", "method", "num_layers", "decay")["mean"]
     paper = "L2 on everything (the paper's)"
     accuracy, constant = means["test_acc"].unstack(), means["constant_fraction"].unstack()
-    # "the accuracy of ReLU networks of 20 and 30 layers about doubles"; "six or seven points ... do not show"
+    # "the accuracy of ReLU networks of 20 and 30 layers about doubles"; "about seven points ... do not show"
     for depth in (20, 30):
         assert (accuracy.loc["ReLU", depth].drop(paper) > 1.7 * accuracy.loc[("ReLU", depth), paper]).all()
     gained = (accuracy.loc[("ReLU", 10)] - accuracy.loc[("ReLU", 10), paper]).drop(paper)
     tested = read("weight_decay_gains", "outcome", "arm", "num_layers")
-    assert 0.055 < gained.mean() < 0.075 and (tested.loc[("test_acc", "ReLU", 10), "answer"] == "open").all()
+    assert round(100 * gained.mean()) == 7
+    assert (tested.loc[("test_acc", "ReLU", 10), "answer"] == "open").all()
     # "hardly a layer of any network is constant, and the means of these three are close"
     assert (constant.drop(columns=paper) < 0.01).all(axis=None) and (
         constant.loc["ReLU"].loc[20:, paper] > 0.2
@@ -389,10 +393,10 @@ def test_08_alive():
     # "leave out weight decay is not enough: more than 20 points less"; "two and four layers are the most"
     assert 0.2 < ours[16] - accuracy["ReLU, no weight decay"][16] < 0.25
     assert ours.nlargest(2).index.tolist() == [2, 4]
-    # "from 8 to 32 layers up to one and a half points more; at 4 and 64 less, and at 128 within half a point"
+    # "from 8 to 32 layers about a point more; at 4 and 64 less, and at 128 within half a point"
     sgc = figure("alive", "num_layers", where="method == 'SGC'")["test_acc"]
     gap = sgc - ours
-    assert gap.loc[8:32].between(0, 0.016).all() and (gap[[4, 64]] < 0).all() and abs(gap[128]) < 0.005
+    assert gap.loc[8:32].between(0.005, 0.015).all() and (gap[[4, 64]] < 0).all() and abs(gap[128]) < 0.005
     # "at 16 and 32 layers about a point more accurate, at 64 layers two points less"
     assert (100 * gap[[16, 32, 64]]).round().tolist() == [1, 1, -2]
     # goals: "reaches the one at 64 layers and misses the others, by two, one and three points"
@@ -450,6 +454,10 @@ def test_10_the_verdict():
     assert len(cells.loc["C3"]) == 6 and list(lacking.index) == ["best model"]
     assert "25 layers" in lacking["cell"].item() and -0.002 < lacking["low"].item() <= 0
     # "in C1 and C2, nine of twelve cells are for the claim, and the other three are those of the deepest"
+    # "C5 lacks one of twenty: the last models of 5 layers, ... shown to be smaller than the margin"
+    close = cells.loc["C5"].query("answer != 'for'")
+    assert len(cells.loc["C5"]) == 20 and list(close.index) == ["last model"]
+    assert close["cell"].item() == f"{LEAKY} - {PRUNED}, 5 layers" and close["p_equivalent"].item() <= 0.05
     death = cells.loc[["C1", "C2"]]
     assert (verdict.loc[["C1", "C2"], ["for", "not measurable"]] == [9, 3]).all(axis=None)
     lost = death[death["answer"] == "not measurable"]
@@ -468,9 +476,10 @@ def test_10_the_verdict():
     # "only the best LeakyReLU models are above" the majority class at 30 layers
     above = [means()[name].loc[30, ARMS] > majority() for name in ("test_acc", "test_acc_last")]
     assert above[0].to_dict() == {"ReLU": False, PRUNED: False, LEAKY: True} and not above[1].any()
-    # "the claims about accuracy that are undecided would need hundreds of seeds"; "20 pairs"
+    # "C4 to C6 would need hundreds of seeds ... C3 about 40"; "20 pairs"
     seeds = read("power", "claim", "reading")
     assert (seeds.loc[["C4", "C5", "C6"], "for_margin"] > 200).all()
+    assert seeds.loc["C3", "for_margin"].between(35, 45).all()
     assert cells.drop(["C7", "C8", "C9"])["n"].eq(20).all() and cells.loc[["C7", "C8"], "n"].eq(5).all()
 
 

@@ -44,8 +44,10 @@ def grid(methods: Iterable[str] | Mapping[str, Mapping[str, Any]], **axes: Any) 
         if not isinstance(settings, Mapping) or "method" in settings:
             raise ValueError(f"an arm is a label with its settings, but {label!r}: {settings!r} was passed")
     axes = {name: _as_list(values) for name, values in axes.items()}
-    if not methods or not all(axes.values()):
-        raise ValueError(f"methods and axes must not be empty, but {methods}, {axes} was passed")
+    if "method" in axes:
+        raise ValueError(f"method is no axis: it is given as methods, but method={axes['method']} was passed")
+    if empty := [name for name, values in {"methods": methods, **axes}.items() if not values]:
+        raise ValueError(f"methods and axes must have values, but {', '.join(empty)} has none")
     points = [dict(zip(axes, point, strict=True)) for point in itertools.product(*axes.values())]
     return [Config(method=label, **point | methods[label]) for label in methods for point in points]
 
@@ -87,7 +89,7 @@ def run_grid(
     if repeated or not configs:
         twice = [f"{run.method}, {run.num_layers} layers, seed {run.seed}" for run in repeated[:1]]
         raise ValueError(f"configs must be different runs, at least one, but got {twice}")
-    if type(n_jobs) is not int or n_jobs == 0:
+    if type(n_jobs) is not int or (n_jobs < 1 and n_jobs != -1):
         raise ValueError(f"n_jobs must be a positive number, or -1 for all cores, but {n_jobs!r} was passed")
     kind = resolve_device(device).type
     runs = [config.model_copy(update={"method": "-"}) for config in configs]  # a label changes no number

@@ -47,6 +47,8 @@ def measure(
     gradient of the cross-entropy of ``data.train_mask`` (missing without it) with respect to them. Raises
     ``ValueError`` if no layer is found, or the logits do not fit.
     """
+    if data.edge_index is None:
+        raise ValueError("data must have edge_index; ToSparseTensor(remove_edge_index=False) keeps it")
     logits, recorder = _evaluate(model, data, modules, forward)
     if not (layers := recorder.layers(only_marked=bool(modules))):
         raise ValueError(
@@ -56,14 +58,19 @@ def measure(
     gradients = dict.fromkeys(weights)
     if "train_mask" in data and "y" in data:
         mask = data.train_mask.reshape(data.num_nodes, -1)
+        if mask.shape[1] > 1 and not 0 <= split < mask.shape[1]:
+            legal = f"0 to {mask.shape[1] - 1}, a column of train_mask"
+            raise ValueError(f"split must be {legal}, but is {split}")
         mask = mask[:, split if mask.shape[1] > 1 else 0]
         shape, classes = getattr(logits, "shape", None), int(data.y.max()) + 1
         if shape is None or len(shape) != 2 or len(logits) != data.num_nodes or shape[1] < classes:
             legal = f"[{data.num_nodes}, at least {classes}]"
             raise ValueError(f"the model must return logits {legal}, but returned {shape or type(logits)}")
-        loss = nn.functional.cross_entropy(logits[mask], data.y[mask])
-        found = torch.autograd.grad(loss, weights, allow_unused=True)
-        gradients = dict(zip(weights, found, strict=True))
+        with _gradients():
+            loss = nn.functional.cross_entropy(logits[mask], data.y[mask])
+            if weights and loss.requires_grad:  # not if all are frozen
+                found = torch.autograd.grad(loss, weights, allow_unused=True)
+                gradients = dict(zip(weights, found, strict=True))
     names = {parameter: name for name, parameter in model.named_parameters()}
     edges = to_undirected(data.edge_index, num_nodes=data.num_nodes)
     structure, rows = Graph(edges, data.num_nodes), []
@@ -166,7 +173,7 @@ def _recording(model: nn.Module, modules: Sequence[nn.Module], num_nodes: int) -
     _Recorder.active.append(recorder)
     try:
         model.eval()
-        with torch.enable_grad(), recorder:
+        with _gradients(), recorder:
             yield recorder
     finally:
         _Recorder.active.remove(recorder)
@@ -174,6 +181,13 @@ def _recording(model: nn.Module, modules: Sequence[nn.Module], num_nodes: int) -
             hook.remove()
         for module, mode in modes.items():
             module.training = mode
+
+
+@contextmanager
+def _gradients() -> Iterator[None]:
+    """Let autograd work, whatever mode the caller is in."""
+    with torch.inference_mode(False), torch.enable_grad():
+        yield
 
 
 def _norm(tensors: Sequence[Tensor | None]) -> float:

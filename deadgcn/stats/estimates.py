@@ -161,7 +161,8 @@ def check_rows(table: pd.DataFrame, values: Sequence[str], keys: Sequence[str]) 
     if (repeated := table.duplicated(keys)).any():
         run = table.loc[repeated, keys].iloc[0]
         rows = table[(table[list(keys)] == run).all(axis=1)]
-        differing = [name for name in Config.model_fields if name in rows and rows[name].nunique() > 1]
+        names = [*Config.model_fields, "stage", "layer", "epoch"]
+        differing = [name for name in names if name in rows and rows[name].nunique() > 1]
         found = f"{run.to_dict()} has several, which differ in {differing}; name those in `by`"
         raise ValueError(f"a run must have one row for each {', '.join(keys)}, but {found}")
 

@@ -54,7 +54,8 @@ def test_grid_has_every_combination_in_order():
     [
         ({"methods": ["ReLu"]}, "method .*'ReLu'"),
         ({"methods": []}, "methods"),
-        ({"seed": []}, "seed"),
+        ({"seed": []}, "seed has none"),
+        ({"method": "ReLU"}, "method is no axis.*'ReLU'"),
         ({"num_layers": [2, "x"]}, "num_layers"),
         ({"methods": {"a": "elu"}}, "'a': 'elu'"),
         ({"methods": {"a": {"method": "b"}}}, "method"),
@@ -72,6 +73,7 @@ def test_bad_grids_are_refused(arguments, message):
         ([Config(), Config()], {}, "seed 0"),
         ([Config()], {"n_jobs": 0}, "n_jobs .*0 was"),
         ([Config()], {"n_jobs": 1.5}, "n_jobs .*1.5 was"),
+        ([Config()], {"n_jobs": -5}, "n_jobs .*-5 was"),
         ([Config(dataset="cora")], {}, "dataset .*'cora'"),
         ([Config()], {"device": "gpu"}, "device .*'gpu'"),
     ],

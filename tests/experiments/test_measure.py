@@ -161,3 +161,25 @@ def test_without_a_layer_it_says_what_to_do(twin):
         measure(GCN(twin.num_features, 8, 1, 7), twin)
     with pytest.raises(ValueError, match="modules"):
         measure(Own(twin, F.relu), twin, modules=[nn.ReLU()])
+
+
+def test_what_has_no_gradient_has_no_norm_of_it(twin):
+    model = Own(twin, F.relu)
+    expected = measure(model, twin)
+    for mode in (torch.no_grad, torch.inference_mode):
+        with mode():
+            assert measure(model, twin).equals(expected)
+    frozen = measure(model.requires_grad_(False), twin)
+    assert frozen["gradient_norm"].isna().all()
+    assert frozen.drop(columns="gradient_norm").equals(expected.drop(columns="gradient_norm"))
+
+
+def test_data_that_do_not_fit_are_refused_in_a_sentence(twin):
+    several = twin.clone()
+    several.train_mask = torch.stack([twin.train_mask] * 3, dim=1)
+    for split in (3, -1):
+        with pytest.raises(ValueError, match=f"split must be 0 to 2, .* is {split}"):
+            measure(Own(twin, F.relu), several, split=split)
+    several.edge_index = None
+    with pytest.raises(ValueError, match="edge_index"):
+        measure(Own(twin, F.relu), several)

@@ -125,7 +125,7 @@ def test_later_settings_win_and_each_notebook_gets_what_it_knows(project):
     assert place == project / "out"
     assert given[one] == {"depths": [2, 4], "lr": 0.2, "epochs": 4, "output_dir": "out/.stage/01_ok"}
     assert given[two] == {"num_seeds": 6, "lr": 0.3, "dataset": "SyntheticCora", "input_dir": "out"}
-    _, given, told = plan([one], [mine], ["epochs: 8", "epochs: 9"], Path("out"))
+    _, given, told = plan([one], [mine], ["epochs: 9", "{epochs: 9}"], Path("out"))
     assert given[one]["lr"] == 5e-4 and given[one]["epochs"] == 9
     assert told == {"lr": 5e-4, "epochs": 9}
     _, given, _ = plan([two], [], ["{dataset: CiteSeer, input_dir: in}"], None)
@@ -142,7 +142,11 @@ def test_a_changed_run_leaves_a_file_of_its_settings_with_which_it_can_be_repeat
     more = write_file(project / "more.yaml", "epochs: 8\ndepths: [2]\n")
     assert call(project, "-f", str(more), "--set", "{epochs: 9, lr: 5e-4}", "--set", "") == 0
     (folder,) = project.glob("build/run-*")
-    assert (folder / "settings.yaml").read_text() == "epochs: 9\ndepths: [2]\nlr: 0.0005\n"
+    repeat, *lines = (folder / "settings.yaml").read_text().splitlines()
+    assert lines == ["epochs: 9", "depths: [2]", "lr: 0.0005"]
+    place = folder.relative_to(project)
+    command = f"notebooks/01_ok.ipynb -f {place}/settings.yaml --output-dir {place}"
+    assert repeat == f"# python paper {command}"
     before = contents(folder)
     assert call(project, "-f", str(folder / "settings.yaml")) == 0
     assert contents(folder) == before and list(project.glob("build/run-*")) == [folder]

@@ -76,7 +76,13 @@ def test_a_file_is_named(tmp_path, nothing_starts, capsys):
     for text in ("num_seeds: 0", "depth: [3]", "[1]", "a: b: c"):
         path = write_file(tmp_path / "mine.yaml", text)
         assert f"-f {path}" in refusal(capsys, NOTEBOOK, "-f", path)
-    assert "none.yaml" in refusal(capsys, NOTEBOOK, "-f", "none.yaml")
+    said = refusal(capsys, NOTEBOOK, "-f", tmp_path / "none.yaml")
+    assert "none.yaml" in said and "mine.yaml" in said
+
+
+def test_two_values_of_a_name_are_refused(nothing_starts, capsys):
+    said = refusal(capsys, NOTEBOOK, "--set", "dataset: Cora", "--set", "dataset: CiteSeer")
+    assert "'Cora' and 'CiteSeer'" in said
 
 
 def test_depths_of_interventions_that_coincide_are_refused(nothing_starts, capsys):

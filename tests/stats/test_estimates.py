@@ -212,4 +212,6 @@ def test_rows_that_differ_in_a_setting_are_told_by_its_name():
     table = pd.DataFrame({"method": "a", "num_layers": 2, "seed": 0, "split": [0, 1], "test_acc": [0.5, 0.6]})
     with pytest.raises(ValueError, match="'split'"):
         dg.summarize(table, "test_acc")
+    with pytest.raises(ValueError, match="'stage'"):
+        dg.summarize(table.rename(columns={"split": "stage"}), "test_acc")
     assert len(dg.summarize(table, "test_acc", by=["split", "method"])) == 2
