@@ -94,16 +94,17 @@ class Config(BaseModel):
     def _unwrap(cls, value: Any) -> Any:
         return value.item() if hasattr(value, "item") else value  # a number of NumPy's
 
-    @field_validator("act")
+    @field_validator("act", mode="before")
     @classmethod
-    def _known_act(cls, act: str | Callable) -> str | Callable:
+    def _known_act(cls, act: Any) -> Any:
         if isinstance(act, str):
             spelt = {name.replace("_", ""): name for name in ACTS}  # as PyTorch Geometric reads names
             act = spelt.get(act.lower().replace("_", ""), act)
         illegal = isinstance(act, type) or type(act).__name__ == "RReLU"  # a class; a module that draws
         illegal = illegal or list(getattr(act, "parameters", list)())
-        if illegal or (isinstance(act, str) and act not in ACTS):
-            legal = f"{', '.join(ACTS)}, a module of torch.nn without parameters, or a function"
+        if illegal or not (act in ACTS if isinstance(act, str) else callable(act)):
+            legal = f"{', '.join(ACTS)}, a function, or a module of torch.nn, made as Hardtanh() is, that"
+            legal += " neither learns nor draws"
             raise ValueError(f"must be one of {legal}")
         return act
 
@@ -119,8 +120,8 @@ class Config(BaseModel):
         if self.init == "looks_linear" and self.hidden_channels % 2:
             raise ValueError(f"looks_linear needs an even hidden_channels, but got {self.hidden_channels}")
         if self.intervention != "none" and (self.strip or self.act != "relu"):
-            found = f"{self.strip}, {self.act!r}"
-            raise ValueError(f"{self.intervention!r} needs strip=False and act='relu', but got {found}")
+            given, found = f"intervention={self.intervention!r}", f"{self.strip}, {self.act!r}"
+            raise ValueError(f"{given} needs strip=False and act='relu', but got {found}")
         if self.intervention == "bias shift" and not self.bias:
             raise ValueError("'bias shift' needs bias=True, but got False")
         return self

@@ -1,7 +1,7 @@
 """What notebooks may be given, with types and ranges. Imports no torch."""
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
@@ -31,6 +31,12 @@ def _arms(arms: dict[str, dict]) -> dict[str, dict]:
     return arms
 
 
+def _jobs(n_jobs: int) -> int:
+    if n_jobs != -1 and not 1 <= n_jobs <= 1024:
+        raise ValueError("should be -1, which means one per core, or 1 to 1024")
+    return n_jobs
+
+
 Count = Annotated[int, Field(ge=1, le=10_000)]
 Depth = Annotated[int, Field(ge=0, le=10_000)]  # 0 is the linear head alone
 Counts = Annotated[list[Count], Field(min_length=1), AfterValidator(_ascending)]
@@ -57,7 +63,7 @@ class Parameters(Config, strict=True):
     epochs_alive: Count = None
     powers: Counts = None  # of the normalised adjacency
     save_checkpoints: bool = None
-    n_jobs: Literal[-1] | Annotated[int, Field(ge=1, le=1024)] = None
+    n_jobs: Annotated[int, AfterValidator(_jobs)] = None
     scheduler: Annotated[str, Field(pattern=r"^((tcp|tls)://[^\s/]+:\d{1,5})?$")] = None  # empty: no Dask
     output_dir: str = None
     input_dir: str = None

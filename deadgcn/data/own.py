@@ -35,24 +35,31 @@ def checked(graph: Data, split: int = 0, name: str = "graph") -> Data:
     edges, num_nodes = graph.edge_index.long(), len(graph.y)
     if not is_undirected(edges, num_nodes=num_nodes):
         edges = to_undirected(edges, num_nodes=num_nodes)
-    return Data(x=graph.x.to_dense().float(), y=graph.y.long(), edge_index=edges, **masks)
+    return Data(x=graph.x.detach().to_dense().float(), y=graph.y.long(), edge_index=edges, **masks)
 
 
 def _faults(graph: Data, split: int) -> Iterator[str]:
     x, y, edges = (getattr(graph, key, None) for key in ("x", "y", "edge_index"))
     if not all(map(torch.is_tensor, (x, y, edges))) or x.dim() != 2 or not x.numel():
-        yield f"it needs tensors x [N, F], y [N] and edge_index [2, E], but is {graph}"
+        found = graph if isinstance(graph, Data) else f"a {type(graph).__name__}"
+        yield f"it needs tensors x [N, F], y [N] and edge_index [2, E], but is {found}"
     num_nodes = len(x)
     if y.shape != (num_nodes,) or y.is_floating_point() or y.dtype == torch.bool:
         yield f"y must be one class per node, [{num_nodes}] of integers, but is {list(y.shape)} of {y.dtype}"
-    if not x.to_dense().isfinite().all():
-        yield "some features are not finite (NaN or infinity)"
+    if x.is_complex():
+        yield f"x must hold real numbers, but is {x.dtype}"
+    if (wrong := (~x.detach().to_dense().float().isfinite()).nonzero()).numel():
+        node, feature = wrong[0].tolist()
+        yield f"feature {feature} of node {node} must be finite as float32, but is {x[node, feature].item()}"
     if (classes := y.unique().tolist()) != list(range(len(classes))) or len(classes) < 2:
         yield f"classes must be 0, 1, ..., C - 1 (C at least 2), each with nodes, but are {classes[:20]}"
     if edges.dim() != 2 or len(edges) != 2 or edges.is_floating_point() or edges.dtype == torch.bool:
         yield f"edge_index must be [2, E] of integers, but is {list(edges.shape)} of {edges.dtype}"
-    if not (edges[0] != edges[1]).any() or int(edges.min()) < 0 or int(edges.max()) >= num_nodes:
-        yield f"it has no edge between two of its nodes, or an edge to a node outside 0 to {num_nodes - 1}"
+    if not (edges[0] != edges[1]).any():
+        yield "it has no edge between two different nodes"
+    if int(edges.min()) < 0 or int(edges.max()) >= num_nodes:
+        span = f"{int(edges.min())} to {int(edges.max())}"
+        yield f"edge_index must name nodes 0 to {num_nodes - 1}, but it spans {span}"
     for key in (key for key in MASKS if key in graph):
         mask, columns = graph[key], graph[key].shape[1] if graph[key].dim() == 2 else 1
         if mask.dtype != torch.bool or mask.dim() not in (1, 2) or len(mask) != num_nodes:
@@ -100,9 +107,8 @@ class Content:
     @classmethod
     def of(cls, graph: Data) -> "Content":
         """The tensors of a graph that training may use, and their SHA-256."""
-        graph = Data(
-            **{key: graph[key].to_dense() for key in ("x", "y", "edge_index", *MASKS) if key in graph}
-        )
+        keys = [key for key in ("x", "y", "edge_index", *MASKS) if key in graph]
+        graph = Data(**{key: graph[key].detach().cpu().to_dense() for key in keys})
         sha256 = hashlib.sha256()
         for key, tensor in graph.to_dict().items():
             shape = f"{key} {list(tensor.shape)} {tensor.dtype} "

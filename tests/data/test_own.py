@@ -27,6 +27,9 @@ def test_what_training_needs_is_kept_and_edges_get_both_directions():
     assert set(graph.keys()) == {"x", "y", "edge_index", "train_mask", "val_mask", "test_mask"}
     assert torch.equal(graph.x, torch.eye(6)) and graph.num_edges == 10 and is_undirected(graph.edge_index)
     assert torch.equal(graph.train_mask, six().train_mask)
+    learned = six(x=torch.eye(6).requires_grad_())
+    assert not checked(learned).x.requires_grad
+    assert Content.of(learned) == Content.of(six(x=torch.eye(6)))
     double = checked(
         six(x=torch.eye(6, dtype=torch.float64), y=six().y.int(), edge_index=six().edge_index.int())
     )
@@ -36,7 +39,12 @@ def test_what_training_needs_is_kept_and_edges_get_both_directions():
 FAULTS = {
     "x of no node": ({"x": None}, "x"),
     "x of one dimension": ({"x": torch.ones(6)}, r"x \[N, F\]"),
-    "nan": ({"x": torch.full((6, 2), torch.nan)}, "finite"),
+    "nan": (
+        {"x": torch.ones(6, 2).where(torch.arange(12).view(6, 2) != 3, torch.nan)},
+        "feature 1 of node 1 .*nan",
+    ),
+    "beyond float32": ({"x": torch.full((6, 2), -1e300, dtype=torch.float64)}, "float32.*-1e.300"),
+    "complex": ({"x": torch.ones(6, 2, dtype=torch.complex64)}, "real .*complex64"),
     "y of others": ({"y": torch.arange(5) % 2}, r"y .*\[6\].*\[5\]"),
     "y one-hot": ({"y": torch.eye(6)}, r"y .*\[6, 6\]"),
     "y of floats": ({"y": torch.rand(6)}, "float32"),
@@ -44,8 +52,9 @@ FAULTS = {
     "a class that no node has": ({"y": torch.tensor([0, 2, 2, 0, 0, 2])}, r"\[0, 2\]"),
     "one class": ({"y": torch.zeros(6, dtype=torch.long)}, r"\[0\]"),
     "edges in rows": ({"edge_index": torch.zeros(5, 2, dtype=torch.long)}, r"\[5, 2\]"),
-    "an edge outside": ({"edge_index": torch.tensor([[0], [6]])}, "0 to 5"),
-    "self-loops only": ({"edge_index": torch.tensor([[0], [0]])}, "edge"),
+    "an edge outside": ({"edge_index": torch.tensor([[0], [6]])}, "0 to 5.*0 to 6"),
+    "self-loops only": ({"edge_index": torch.tensor([[0], [0]])}, "no edge"),
+    "no edges": ({"edge_index": torch.zeros(2, 0, dtype=torch.long)}, "no edge"),
     "a mask of numbers": ({"val_mask": torch.tensor([0, 1, 0, 0, 1, 0])}, "val_mask .*int64"),
     "a mask of others": ({"val_mask": torch.ones(5, dtype=torch.bool)}, r"val_mask .*\[5\]"),
     "an empty part": ({"test_mask": torch.zeros(6, dtype=torch.bool)}, "test_mask"),
