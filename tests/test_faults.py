@@ -142,6 +142,7 @@ class Terminal:
         self.leader, self.terminal = pty.fork()
         if not self.leader:
             os.chdir(folder)
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs ignore it
             os.execve(sys.executable, [sys.executable, "-c", SHELL, *command], clean_environment())
 
     def read(self, seconds=0.05):
