@@ -111,7 +111,8 @@ def test_the_study_trains_from_nothing_and_then_nothing(tmp_path):
     project = tmp_path / "project"
     write_notebook(project / "notebooks" / "03_depth.ipynb", GRID, parameters="depths = [1, 2]")
     write_file(project / "params" / "03_depth.yaml", "depths: [1, 2]\n")
-    shutil.copytree(ROOT / "deadgcn", project / "deadgcn")
+    for name in ("deadgcn", "paper"):
+        shutil.copytree(ROOT / name, project / name)
     before = set(project.rglob("*"))
     made = study.measure(project)
     trained = made["study"].set_index("what")["runs_trained"].to_dict()
