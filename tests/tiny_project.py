@@ -1,9 +1,11 @@
 """A project of tiny notebooks, for the tests of what runs notebooks."""
 
 import json
+from pathlib import Path
 
 import execute
 
+PAPER = Path(execute.__file__).parent  # the folder that `python paper` runs
 PARAMETERS = "output_dir = 'build/interactive'\ndepths = [2, 4]\nlr = 0.1  # = step | size\nepochs = 3"
 WRITE = (
     "from pathlib import Path\n"

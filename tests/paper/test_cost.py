@@ -3,15 +3,12 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
-import cost
 import pytest
-from tiny_project import contents, write_notebook
+from tiny_project import PAPER, contents, write_notebook
 
 import deadgcn as dg
 
-PAPER = Path(cost.__file__).parent
 PARAMETERS = "dataset = 'SyntheticCora'\ndepths = [1, 2, 3]\nnum_seeds = 4\nepochs = 2\noutput_dir = 'x'"
 OPEN = "import deadgcn as dg\nstudy = dg.open_study(globals())"
 MAIN = [

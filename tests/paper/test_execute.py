@@ -11,9 +11,8 @@ import pytest
 from execute import plan, resolve_dataset
 from filelock import FileLock
 from parameters import ParameterError
-from tiny_project import PARAMETERS, WRITE, call, contents, write_file, write_notebook
+from tiny_project import PAPER, PARAMETERS, WRITE, call, contents, write_file, write_notebook
 
-PAPER = Path(execute.__file__).parent
 NOISE = """import sys, time, warnings
 for step in range(3):
     print('step', step, flush=True)

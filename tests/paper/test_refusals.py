@@ -2,13 +2,11 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import execute
 import pytest
-from tiny_project import contents, write_file, write_notebook
+from tiny_project import PAPER, contents, write_file, write_notebook
 
-PAPER = Path(execute.__file__).parent
 NOTEBOOK = PAPER.parent / "notebooks" / "03_depth.ipynb"
 ILLEGAL = {
     "depths": "[-1] [1000000] [5,5] [0] [] [deep] [2.5] [yes] [null] [[2]] 5 [4,2]",
