@@ -1,7 +1,9 @@
 """One run's settings, validated. Imports no torch, so that bad settings are refused at once."""
 
 import difflib
+import io
 from collections.abc import Callable, Iterable
+from functools import cache
 from pathlib import Path
 from reprlib import Repr
 from typing import Any, Literal
@@ -17,6 +19,8 @@ from pydantic import (
 )
 
 PROJECT = Path(__file__).resolve().parents[1]  # the folder of notebooks/, params/, data/ and .cache/
+if not (PROJECT / "notebooks").is_dir():  # installed without them: data/ and .cache/ of the caller's folder
+    PROJECT = Path.cwd()
 DATASETS = ("Cora", "CiteSeer", "PubMed", "SyntheticCora")
 METHODS = {"ReLU": {}, "ReLU + pruning": {"strip": True}, "LeakyReLU": {"act": "leaky_relu"}}
 # Activations that PyTorch Geometric knows by these names: one number in, one out, nothing drawn or learned.
@@ -94,6 +98,11 @@ class Config(BaseModel):
     def _unwrap(cls, value: Any) -> Any:
         return value.item() if hasattr(value, "item") else value  # a number of NumPy's
 
+    @field_validator("method")
+    @classmethod
+    def _readable(cls, method: str) -> str:
+        return check_label(method)
+
     @field_validator("act", mode="before")
     @classmethod
     def _known_act(cls, act: Any) -> Any:
@@ -106,11 +115,12 @@ class Config(BaseModel):
             legal = f"{', '.join(ACTS)}, a function, or a module of torch.nn, made as Hardtanh() is, that"
             legal += " neither learns nor draws"
             raise ValueError(f"must be one of {legal}")
+        check_label(_text_of(act))
         return act
 
     @field_serializer("act")
     def _act_as_text(self, act: str | Callable) -> str:
-        return act if isinstance(act, str) else getattr(act, "__name__", repr(act))
+        return _text_of(act)
 
     @model_validator(mode="after")
     def _settings_fit(self) -> "Config":
@@ -142,6 +152,27 @@ class Config(BaseModel):
                 if not matters and value not in (default, None):
                     raise ValueError(f"{name} = {value!r}: changes nothing without {need}")
         return self
+
+
+def _text_of(act: str | Callable) -> str:
+    if isinstance(act, str):
+        return act
+    text, home = getattr(act, "__name__", repr(act)), type(act).__module__
+    ambiguous = text in ACTS or (text.endswith(")") and home != "torch.nn.modules.activation")
+    return f"own {text}" if ambiguous else text
+
+
+@cache
+def check_label(label: str) -> str:
+    """The label. Raises ``ValueError`` if a CSV file would not give it back: "None", "1.0", "a\\rb"."""
+    import pandas as pd  # slow to import
+
+    text = pd.DataFrame({"label": [label]}).to_csv(index=False)
+    if pd.read_csv(io.StringIO(text))["label"].tolist() != [label]:
+        raise ValueError(
+            f"must be a text that CSV files keep, no number and no word for nothing; not {label!r}"
+        )
+    return label
 
 
 def label_of(dataset: str) -> str:

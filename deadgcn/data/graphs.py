@@ -5,17 +5,20 @@ torch and PyTorch Geometric take seconds to import, so they are imported only wh
 
 from __future__ import annotations
 
+import os
 import re
+import secrets
 import shutil
 import sys
 import warnings
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pooch
 from requests import RequestException
 
-from deadgcn.config import DATASETS, PROJECT, label_of
+from deadgcn.config import DATASETS, PROJECT, check_label, label_of
 from deadgcn.data import RECORD, DataError, DataUnavailableError, check_files, read_checksums
 
 if TYPE_CHECKING:
@@ -23,7 +26,6 @@ if TYPE_CHECKING:
     from torch_geometric.data import Data
 
 warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta state", UserWarning)
-pooch.get_logger().setLevel("WARNING")
 
 SHARED = PROJECT.parent / "shared" / "data"  # copies for machines without network: SHARED/<name>/raw
 BASE_URL = "https://raw.githubusercontent.com/kimiyoung/planetoid/master/data"
@@ -45,16 +47,13 @@ def load_graph(name: str, root: str | Path | None = None, split: int = 0) -> Dat
     :mod:`deadgcn.data.pyg`. Raises ``ValueError`` for an unknown name, ``DataUnavailableError`` if files
     cannot be obtained, and ``DataError`` if one is damaged or the graph cannot be trained on.
     """
-    from torch_geometric.io import read_planetoid_data
-
     from deadgcn.data import own, pyg
     from deadgcn.data.synthetic import synthetic_cora
 
+    name = str(name)
     folder = _ensure(name, root)
     if name == "SyntheticCora":
         graph = synthetic_cora()
-    elif name in DATASETS:
-        graph = read_planetoid_data(str(folder / "raw"), name)
     else:
         graph = read_graph(name) if name.endswith(".pt") else pyg.load(name, folder)
     return own.checked(graph, split, name)
@@ -71,6 +70,8 @@ def read_graph(path: str | Path) -> Data:
     )
     path = PROJECT / path
     try:
+        if zipfile.is_zipfile(path) and (damaged := zipfile.ZipFile(path).testzip()):
+            raise ValueError(f"the checksum of {damaged} does not match")  # torch.load does not look at it
         graph = torch.load(path, weights_only=True)
     except Exception as error:  # torch.load can raise almost anything on a corrupt file
         fault = f"{type(error).__name__}; it may hold tensors and numbers only"
@@ -87,7 +88,7 @@ def resolve_dataset(name: str, root: str | Path | None = None) -> str:
     error even then. A ".pt" file must be there, and its name must not be another data set's. Raises as
     :func:`load_graph` does.
     """
-    if name != "auto":
+    if (name := str(name)) != "auto":
         _ensure(name, root)
         return name
     try:
@@ -100,9 +101,9 @@ def _ensure(name: str, root: str | Path | None) -> Path:
     """Obtain the data set's files if they are missing, check them if not, and return their folder."""
     folder = Path(root or PROJECT / "data", name)
     if name.endswith(".pt"):
-        check_label(label_of(name))
+        check_name(label_of(name))
         if not (PROJECT / name).is_file():
-            raise DataUnavailableError(f"{PROJECT / name} does not exist")
+            raise DataUnavailableError(f"there is no file {PROJECT / name}")
     elif name not in DATASETS:
         from deadgcn.data import pyg
 
@@ -112,13 +113,14 @@ def _ensure(name: str, root: str | Path | None) -> Path:
     return folder
 
 
-def check_label(name: str) -> None:
+def check_name(name: str) -> None:
     """Raise ``ValueError`` unless a graph of one's own may have this name."""
     from deadgcn.data import pyg
 
     if name in DATASETS or pyg.known(name) or not re.fullmatch(r"[A-Za-z][\w.-]*", name):
         rule = "a letter, then letters, digits, '_', '.' or '-', and not the name of another data set"
         raise ValueError(f"the name of a graph of your own must be {rule}, but {name!r} was passed")
+    check_label(name)
 
 
 def _ensure_planetoid(name: str, raw: Path) -> None:
@@ -132,15 +134,25 @@ def _ensure_planetoid(name: str, raw: Path) -> None:
         source, fetch = f"{BASE_URL}/{path.name}", pooch.HTTPDownloader(timeout=10)
         if (copy := SHARED / name / "raw" / path.name).exists():
             source, fetch = str(copy), lambda origin, target, _: shutil.copyfile(origin, target)
+        part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
         try:  # the file gets its name only if its checksum is right
-            pooch.retrieve(source, expected[path], path.name, raw, downloader=fetch)
-        except RequestException as error:
+            raw.mkdir(parents=True, exist_ok=True)
+            fetch(source, str(part), None)
+            if (found := pooch.file_hash(part)) != expected[path]:
+                wrong = f"expected SHA-256 {expected[path]}, found {found}"
+                raise DataError(f"{source} was not used: {wrong}; put a correct copy at {path}.")
+            os.replace(part, path)
+        except DataError:
+            raise
+        except Exception as error:  # an unusual proxy or answer can raise almost anything
+            if isinstance(error, OSError) and not isinstance(error, RequestException):
+                raise DataError(f"{path} cannot be written from {source}: {error}.") from error
             raise DataUnavailableError(
                 f"{path} (SHA-256 {expected[path]}) does not exist, and {source} cannot be downloaded "
                 f"({error}); connect to the network, or use 'SyntheticCora'."
             ) from error
-        except ValueError as error:  # pooch names both checksums
-            raise DataError(f"{source} was not used: {error} Put a correct copy at {path}.") from error
+        finally:
+            part.unlink(missing_ok=True)
 
 
 def normalized_adjacency(edge_index: Tensor, num_nodes: int) -> Tensor:
@@ -156,10 +168,11 @@ def normalized_adjacency(edge_index: Tensor, num_nodes: int) -> Tensor:
             [0.5000, 0.5000, 0.0000],
             [0.0000, 0.0000, 1.0000]])
     """
+    import torch
     from torch_geometric.nn.conv.gcn_conv import gcn_norm
     from torch_geometric.utils import coalesce
 
-    edge_index, weight = gcn_norm(undirected(edge_index, num_nodes), None, num_nodes)
+    edge_index, weight = gcn_norm(undirected(edge_index, num_nodes), None, num_nodes, dtype=torch.float32)
     (row, col), weight = coalesce(edge_index, weight, num_nodes)  # gcn_norm puts the self-loops last
     starts = (row + 1).bincount(minlength=num_nodes + 1).cumsum(0)  # [N + 1]
     return csr_matrix(starts, col, weight, (num_nodes, num_nodes))
@@ -175,23 +188,24 @@ def csr_matrix(starts: Tensor, columns: Tensor, values: Tensor, shape: tuple[int
 def undirected(edge_index: Tensor, num_nodes: int) -> Tensor:
     """Each edge once in each direction, ``[2, E]``, sorted.
 
-    Raises ``ValueError`` if an edge has no reverse, or a node is not in 0, ..., ``num_nodes - 1``.
+    Raises ``ValueError`` as :func:`deadgcn.data.own.checked_edges` does, or if an edge has no reverse.
     """
     from torch_geometric.utils import coalesce, is_undirected
 
-    if edge_index.numel() and not 0 <= int(edge_index.min()) <= int(edge_index.max()) < num_nodes:
-        span = f"{int(edge_index.min())} to {int(edge_index.max())}"
-        raise ValueError(f"edge_index must name nodes 0 to {num_nodes - 1}, but it spans {span}")
-    edge_index = coalesce(edge_index, num_nodes=num_nodes)
+    from deadgcn.data.own import checked_edges
+
+    edge_index = coalesce(checked_edges(edge_index, num_nodes), num_nodes=num_nodes)
     if not is_undirected(edge_index, num_nodes=num_nodes):
         raise ValueError("edge_index must hold both directions of every edge; PyG's to_undirected adds them")
     return edge_index
 
 
 def main() -> None:
-    """Obtain and check the data set named on the command line."""
+    """Obtain and check the data set named on the command line; with "graph" behind it also the graph."""
     try:
         name = resolve_dataset(sys.argv[1])
+        if sys.argv[2:] == ["graph"]:
+            load_graph(name)
     except (DataError, ValueError, OSError) as error:
         sys.exit(f"error: {error}")
     print(f"{name} is ready.")

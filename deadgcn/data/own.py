@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -32,15 +33,35 @@ def checked(graph: Data, split: int = 0, name: str = "graph") -> Data:
             raise DataError(f"{name} cannot be used: no node is in its {key}")
     if (twice := (sum(mask.int() for mask in masks.values()) > 1).nonzero()).numel():
         raise DataError(f"{name} cannot be used: node {int(twice[0])} is in two of its masks")
-    edges, num_nodes = graph.edge_index.long(), len(graph.y)
+    edges, num_nodes = checked_edges(graph.edge_index, len(graph.y)), len(graph.y)
     if not is_undirected(edges, num_nodes=num_nodes):
         edges = to_undirected(edges, num_nodes=num_nodes)
     return Data(x=graph.x.detach().to_dense().float(), y=graph.y.long(), edge_index=edges, **masks)
 
 
+def checked_edges(edge_index: Any, num_nodes: int) -> Tensor:
+    """The edges as a plain int64 ``[2, E]``, from any tensor of integers of this shape, such as EdgeIndex.
+
+    Raises ``ValueError`` for anything else, and for a node that is not in 0, ..., ``num_nodes - 1``.
+    """
+    found = f"a {type(edge_index).__name__}"
+    if torch.is_tensor(edge_index):
+        found = f"{list(edge_index.shape)} of {edge_index.dtype}, {edge_index.layout}"
+    legal = torch.is_tensor(edge_index) and edge_index.layout == torch.strided and edge_index.dim() == 2
+    kinds = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+    if not legal or len(edge_index) != 2 or edge_index.dtype not in kinds:
+        raise ValueError(f"edge_index must be [2, E] of integers, but is {found}")
+    edges = getattr(edge_index, "as_tensor", lambda: edge_index)().long()
+    if edges.numel() and not 0 <= int(edges.min()) <= int(edges.max()) < num_nodes:
+        span = f"{int(edges.min())} to {int(edges.max())}"
+        raise ValueError(f"edge_index must name nodes 0 to {num_nodes - 1}, but it spans {span}")
+    return edges
+
+
 def _faults(graph: Data, split: int) -> Iterator[str]:
     x, y, edges = (getattr(graph, key, None) for key in ("x", "y", "edge_index"))
-    if not all(map(torch.is_tensor, (x, y, edges))) or x.dim() != 2 or not x.numel():
+    tensors = isinstance(graph, Data) and all(map(torch.is_tensor, (x, y, edges)))
+    if not tensors or x.dim() != 2 or not x.numel():
         found = graph if isinstance(graph, Data) else f"a {type(graph).__name__}"
         yield f"it needs tensors x [N, F], y [N] and edge_index [2, E], but is {found}"
     num_nodes = len(x)
@@ -53,19 +74,18 @@ def _faults(graph: Data, split: int) -> Iterator[str]:
         yield f"feature {feature} of node {node} must be finite as float32, but is {x[node, feature].item()}"
     if (classes := y.unique().tolist()) != list(range(len(classes))) or len(classes) < 2:
         yield f"classes must be 0, 1, ..., C - 1 (C at least 2), each with nodes, but are {classes[:20]}"
-    if edges.dim() != 2 or len(edges) != 2 or edges.is_floating_point() or edges.dtype == torch.bool:
-        yield f"edge_index must be [2, E] of integers, but is {list(edges.shape)} of {edges.dtype}"
+    try:
+        edges = checked_edges(edges, num_nodes)
+    except ValueError as error:
+        yield str(error)
     if not (edges[0] != edges[1]).any():
         yield "it has no edge between two different nodes"
-    if int(edges.min()) < 0 or int(edges.max()) >= num_nodes:
-        span = f"{int(edges.min())} to {int(edges.max())}"
-        yield f"edge_index must name nodes 0 to {num_nodes - 1}, but it spans {span}"
     for key in (key for key in MASKS if key in graph):
         mask, columns = graph[key], graph[key].shape[1] if graph[key].dim() == 2 else 1
         if mask.dtype != torch.bool or mask.dim() not in (1, 2) or len(mask) != num_nodes:
             found = f"{list(mask.shape)} of {mask.dtype}"
             yield f"{key} must be boolean [{num_nodes}] or [{num_nodes}, S], but is {found}"
-        if mask.dim() == 2 and split >= columns:
+        if mask.dim() == 2 and split not in range(columns):
             yield f"split must be 0 to {columns - 1}, a column of {key}, but is {split}"
     if split and all(graph[key].dim() == 1 for key in MASKS if key in graph):
         yield f"split must be 0, because it has one split only, but is {split}"

@@ -1,78 +1,140 @@
 """Other graphs of PyTorch Geometric by name, such as "KarateClub", "Actor" or "Amazon-Photo".
 
-A name is that of a class in `torch_geometric.datasets`, and after a hyphen the class's `name` argument.
+A name is that of a class in `torch_geometric.datasets`, and after a hyphen the one argument that it needs.
+PyG's code downloads without asking who answers, and may open pickles, which can run code. Here servers must
+have a valid certificate, and pickles are opened only if the user has recorded their checksums before.
 """
 
+import inspect
 import os
 import re
+import ssl
+import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import pooch
 from torch_geometric import datasets
-from torch_geometric.data import Data, Dataset
+from torch_geometric.data import Data
+from torch_geometric.io import read_planetoid_data
 
 from deadgcn.config import DATASETS
-from deadgcn.data import RECORD, DataError, DataUnavailableError, check_files, read_checksums
+from deadgcn.data import RECORD, DataError, DataUnavailableError, check_files, own, read_checksums
+
+_refused: ContextVar[list | None] = ContextVar("refused", default=None)  # pickles; None: all are allowed
+
+
+def _look_at_pickle(event: str, names: tuple) -> None:
+    if event == "pickle.find_class" and _refused.get() is not None:
+        _refused.get().append(names)
+        raise DataError(f"a pickle was not opened, because it names {names}")
+
+
+sys.addaudithook(_look_at_pickle)  # Python's own; it sees every library's unpickling
+
+
+_verified = cache(ssl.create_default_context)
 
 
 def ensure(name: str, folder: Path) -> None:
     """Let PyTorch Geometric download the files and record their checksums, or check those on record.
 
     Raises ``ValueError`` for an unknown name, ``DataUnavailableError`` if the data set cannot be obtained,
-    and ``DataError`` if a file has changed since its first use.
+    and ``DataError`` if it cannot be read, comes as pickles without a record, or has changed since.
     """
     if not known(name) or not re.fullmatch(r"[\w.-]+", name):
         legal = (
             f"{', '.join(DATASETS)}, auto (in notebooks), a .pt file, or one of PyG's, such as Amazon-Photo"
         )
         raise ValueError(f"dataset must be one of {legal}, but {name!r} was passed")
+    _options(name)
     if name == "KarateClub":
         return
-    if (folder / RECORD).exists():
+    if trusted := (folder / RECORD).exists():
         recorded = {folder / file: checksum for file, checksum in read_checksums(folder / RECORD).items()}
         check_files(dict.fromkeys(_files(folder), "(not recorded)") | recorded)
-        return
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".part-") as part:
-        # A folder that is there was put there by the user.
-        fresh = folder if folder.exists() else Path(part, name)
-        _construct(name, fresh)
-        lines = [f"{pooch.file_hash(path)}  {path.relative_to(fresh)}\n" for path in _files(fresh)]
-        (fresh / RECORD).write_text("".join(lines), encoding="utf-8")
-        if fresh != folder:
-            os.rename(fresh, folder)
+        if any(folder.rglob("processed")):  # else there are raw files only, recorded by the user
+            return
+    with _guarded(name, folder, trusted):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".part-") as part:
+            # A folder that is there was put there by the user.
+            fresh = folder if folder.exists() else Path(part, name)
+            own.checked(_read(name, fresh), name=name)  # what cannot be used is not kept
+            lines = [f"{pooch.file_hash(path)}  {path.relative_to(fresh)}\n" for path in _files(fresh)]
+            (fresh / RECORD).write_text("".join(lines), encoding="utf-8")
+            if fresh != folder:
+                os.rename(fresh, folder)
 
 
 def known(name: str) -> bool:
-    """Whether PyTorch Geometric has a data set of this name."""
-    kind = name.partition("-")[0]
-    return kind in datasets.__all__ and not kind.startswith("Fake")
+    """Whether PyTorch Geometric has a data set of this name, of which files are kept, or the karate club."""
+    kind = getattr(datasets, name.partition("-")[0], None)
+    if not inspect.isclass(kind) or kind is datasets.Planetoid:  # those are Cora, CiteSeer and PubMed
+        return False
+    return kind is datasets.KarateClub or "root" in inspect.signature(kind).parameters
 
 
 def load(name: str, folder: Path) -> Data:
-    """The graph as PyTorch Geometric has it. Call :func:`ensure` first, which checks the files in the folder.
+    """The graph as PyTorch Geometric has it, from files that were checked before.
 
-    Raises as :func:`ensure` does, and ``DataError`` if the data set has several graphs.
+    Raises as :func:`ensure` does.
     """
-    dataset = _construct(name, folder)
-    if len(dataset) != 1:
-        raise DataError(f"{name} cannot be used: it has {len(dataset)} graphs")
-    return dataset[0]
+    with _guarded(name, folder, trusted=True):
+        return read_planetoid_data(str(folder / "raw"), name) if name in DATASETS else _read(name, folder)
 
 
 def _files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file() and path.name != RECORD)
 
 
-def _construct(name: str, folder: Path) -> Dataset:
-    kind, _, variant = name.partition("-")
-    options = {"name": variant} if variant else {}
-    if kind != "KarateClub":
-        options["root"] = str(folder)
+def _options(name: str) -> dict[str, Any]:
+    """The argument in a name. Raises ``ValueError`` for one that is missing, too much or of a wrong type."""
+    kind, _, given = name.partition("-")
+    parameters = inspect.signature(getattr(datasets, kind)).parameters.values()
+    needed = [one for one in parameters if one.default is one.empty and one.name != "root"]
     try:
-        return getattr(datasets, kind)(**options)
-    except OSError as error:
-        raise DataUnavailableError(f"{name} is not there and cannot be downloaded: {error}") from error
+        if len(needed) == bool(given):
+            return {one.name: one.annotation(given) for one in needed}
+    except (TypeError, ValueError):  # of int(), float() or a type that cannot be made from text
+        pass
+    rule = " and ".join(f"{one.name} ({getattr(one.annotation, '__name__', '?')})" for one in needed)
+    needs = f"needs {rule or 'nothing'} after the hyphen" if len(needed) < 2 else f"needs {rule}: too much"
+    raise ValueError(f"dataset {name!r}: PyTorch Geometric's {kind} {needs}")
+
+
+def _read(name: str, folder: Path) -> Data:
+    options = _options(name) | ({} if name == "KarateClub" else {"root": str(folder)})
+    dataset = getattr(datasets, name.partition("-")[0])(**options)
+    if len(dataset) != 1:
+        raise DataError(f"{name} cannot be used: it has {len(dataset)} graphs")
+    return dataset[0]
+
+
+@contextmanager
+def _guarded(name: str, folder: Path, trusted: bool) -> Iterator[None]:
+    """One boundary: whatever fails inside becomes one sentence. Unless trusted, nothing is unpickled."""
+    token = _refused.set(None if trusted else [])
+    try:
+        with patch.object(ssl, "_create_unverified_context", _verified):
+            yield
     except Exception as error:  # an unknown name or a malformed file can raise almost anything in PyG
-        raise DataError(f"PyTorch Geometric cannot load {name!r}: {error!r}") from error
+        if isinstance(error, DataError) and not _refused.get():
+            raise
+        found = re.sub(r"\.part-\w+/", "", f"{type(error).__name__} {error}")
+        reason = " ".join(found.split())[:300]
+        remedy = f"put its raw files below {folder}, or delete that folder to download them again"
+        if _refused.get():
+            reason = "its files are pickles, which can run code when they are opened"
+            remedy = f"if you trust them, put them below {folder} with their checksums in {RECORD}"
+        sort = DataUnavailableError if isinstance(error, OSError) else DataError
+        asked = f"see PyTorch Geometric's documentation of {name.partition('-')[0]} for names and files"
+        raise sort(f"{name} cannot be obtained or read ({reason}); {asked}; {remedy}.") from error
+    finally:
+        _refused.reset(token)

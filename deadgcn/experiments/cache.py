@@ -5,16 +5,21 @@ order), and the arrays in the safetensors format. Reading it cannot run code.
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
 import secrets
+import shutil
 import sys
+import tempfile
+import warnings
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
-from filelock import AcquireReturnProxy, FileLock, Timeout
+from filelock import FileLock, Timeout
 from joblib import cpu_count
 from safetensors import numpy as safetensors
 
@@ -22,9 +27,12 @@ from safetensors import numpy as safetensors
 def load(folder: Path, key: str) -> dict[str, dict] | None:
     """Return what was stored under this key, or None; a damaged entry is reported on stderr."""
     path = _path(folder, key)
-    if not path.is_file():
+    if not os.path.lexists(path):
         return None
-    content = path.read_bytes()
+    try:  # a pipe in its place would be waited for
+        content = path.read_bytes() if path.is_file() else b""
+    except OSError:
+        content = b""
     checksum, saved = content[:32], content[32:]
     if checksum != _checksum(key, saved):
         print(f"{path} is damaged; this run is trained again", file=sys.stderr)  # or it is another run's
@@ -42,21 +50,42 @@ def store(folder: Path, key: str, result: Mapping[str, Mapping]) -> None:
     names = [(part, name) for part in result if part != "run" for name in result[part]]
     arrays = {f"{part}/{name}": np.ascontiguousarray(result[part][name]) for part, name in names}
     saved = json.dumps([result["run"], names]).encode() + b"\n" + safetensors.save(arrays)
-    write(_path(folder, key), _checksum(key, saved) + saved)
+    if (path := _path(folder, key)).is_dir():  # damage of another sort
+        shutil.rmtree(path)
+    write(path, _checksum(key, saved) + saved)
 
 
-def claim(folder: Path, key: str) -> FileLock:
-    """A lock to hold while something is computed and stored; a killed process lets go of it."""
+def check_writable(folder: Path) -> None:
+    """Raise ``OSError`` unless finished runs can be stored."""
+    try:
+        (folder / "runs").mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder / "runs").close()
+    except OSError as error:
+        raise OSError(f"finished runs cannot be kept in {folder}: {error}") from error
+
+
+def claim(folder: Path, key: str) -> AbstractContextManager:
+    """A lock, held while something is computed and stored; a killed process lets go of it."""
     place = _path(folder, key).parent.with_suffix(".lock")  # few files: some keys share one
     place.parent.mkdir(parents=True, exist_ok=True)
-    return FileLock(place)
+    return _lock(place)
 
 
-def core(folder: Path) -> AcquireReturnProxy:
+def core(folder: Path) -> AbstractContextManager:
     """One of as many locks as there are cores, held: more processes at once would be slower together."""
     while True:
         with contextlib.suppress(Timeout):
-            return FileLock(folder / f"core-{secrets.randbelow(cpu_count())}.lock").acquire(timeout=0.02)
+            return _lock(folder / f"core-{secrets.randbelow(cpu_count())}.lock", timeout=0.02)
+
+
+def _lock(path: Path, timeout: float = -1) -> AbstractContextManager:
+    try:
+        return FileLock(path, fallback_to_soft=False).acquire(timeout=timeout)
+    except OSError as error:
+        if error.errno not in (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK):  # as on some network file systems
+            raise
+        warnings.warn(f"{path} cannot be locked ({error.strerror}): runs may be trained twice", stacklevel=2)
+        return contextlib.nullcontext()
 
 
 def write(path: Path, content: bytes) -> None:

@@ -13,7 +13,7 @@ import pandas as pd
 from torch_geometric.data import Data
 
 from deadgcn.config import METHODS, PROJECT, Config, label_of
-from deadgcn.data.graphs import check_label, load_graph, read_graph, resolve_dataset
+from deadgcn.data.graphs import check_name, load_graph, read_graph, resolve_dataset
 from deadgcn.data.own import Content, checked
 from deadgcn.experiments.parallel import run_chunks
 from deadgcn.experiments.tables import Tables
@@ -83,7 +83,7 @@ def run_grid(
     if (graph is None) != (name is None):
         raise ValueError(f"graph and name must be given together, but name is {name!r}")
     if graph is not None:
-        check_label(str(name))
+        check_name(str(name))
         configs = [config.model_copy(update={"dataset": name}) for config in configs]
     repeated = [config for config, count in Counter(configs).items() if count > 1]
     if repeated or not configs:

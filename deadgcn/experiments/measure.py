@@ -11,6 +11,7 @@ from torch.overrides import TorchFunctionMode
 from torch_geometric.data import Data
 from torch_geometric.utils import to_undirected
 
+from deadgcn.data.own import checked_edges
 from deadgcn.gcn.embeddings import Graph
 from deadgcn.gcn.records import LAYER_COLUMNS, layer_measures
 
@@ -72,7 +73,7 @@ def measure(
                 found = torch.autograd.grad(loss, weights, allow_unused=True)
                 gradients = dict(zip(weights, found, strict=True))
     names = {parameter: name for name, parameter in model.named_parameters()}
-    edges = to_undirected(data.edge_index, num_nodes=data.num_nodes)
+    edges = to_undirected(checked_edges(data.edge_index, data.num_nodes), num_nodes=data.num_nodes)
     structure, rows = Graph(edges, data.num_nodes), []
     for number, (name, post, own) in enumerate(layers, start=1):
         measured = layer_measures(post, structure) | {

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
@@ -14,16 +15,19 @@ from typing import Any
 import torch
 import torch_geometric
 from joblib import Parallel, delayed, effective_n_jobs
+from torch import nn
 from tqdm import tqdm
 
 from deadgcn.config import PROJECT, Config
 from deadgcn.data.graphs import load_graph
 from deadgcn.data.own import Content
-from deadgcn.experiments.cache import claim, core, load, store
+from deadgcn.experiments.cache import check_writable, claim, core, load, store
+from deadgcn.experiments.tables import module_of
 
 WORTH_A_PROCESS = 4_000  # layers x runs x epochs, seconds of work: below this, starting workers costs more
 CONNECT_SECONDS = 10  # how long to wait for a Dask scheduler
 WORKER_SECONDS = 300  # how long to wait for a Dask worker: a batch system may take minutes to start one
+CHOOSES_KERNELS = "ATEN_|DNNL_|ONEDNN_|MKL_(CBWR|DEBUG|ENABLE)"  # variables that change the last bits
 FILES = sorted(path for part in ("config", "data/*", "gcn/*") for path in PROJECT.glob(f"deadgcn/{part}.py"))
 # Read on import, like the code itself, so that an edit counts from the next kernel on.
 SOURCES = hashlib.sha256(b"\0".join(path.read_bytes() for path in FILES)).hexdigest()
@@ -55,6 +59,8 @@ def run_chunks(
             chunks.setdefault(chunk_of(config), {})[config] = key
     # The costliest first, so that no core is idle at the end.
     pending = sorted(chunks.values(), key=cost, reverse=True)
+    if folder and pending:
+        check_writable(folder)
     bar = tqdm(total=sum(map(len, pending)), unit="run", disable=not pending)
     with bar, closing(_compute(work, folder, pending, n_jobs, scheduler)) as done:
         for number, computed in done:
@@ -66,17 +72,23 @@ def run_chunks(
 def keys(configs: Iterable[Config], made_by: Any, content: Content | None = None) -> dict[Config, str | None]:
     """The key of each config's run: settings, the graph's digest, `made_by`, the sources and libraries.
 
-    None where the activation is a function, because no text tells a function from all others. Obtains the
-    files of graphs, once, before there are workers.
+    None where the activation is a function, because no text tells a function from all others, or a module
+    that differs from a new one of its name. Obtains the files of graphs, once, before there are workers.
     """
-    versions = made_by, torch.__version__, torch_geometric.__version__, SOURCES
+    chosen = sorted(item for item in os.environ.items() if re.match(CHOOSES_KERNELS, item[0]))
+    kernels = torch.backends.cpu.get_cpu_capability(), chosen
+    versions = made_by, torch.__version__, torch_geometric.__version__, SOURCES, kernels
     found: dict[Config, str | None] = {}
     for config in configs:
         digest = content.digest if content else _digest(config.dataset, config.split)
         text = f"{config.model_dump_json()} {(digest, *versions)}"
-        told = isinstance(config.act, str) or type(config.act).__module__ == "torch.nn.modules.activation"
-        found[config] = text if told else None
+        found[config] = text if isinstance(config.act, str) or _is_told(config.act) else None
     return found
+
+
+def _is_told(act: Callable) -> bool:
+    known = type(act).__module__ == nn.modules.activation.__name__
+    return known and vars(module_of(repr(act))) == vars(act)  # hooks differ, too
 
 
 @remember

@@ -17,10 +17,10 @@ from torch_geometric.nn import GCN
 from torch_geometric.transforms import NormalizeFeatures
 
 from deadgcn.config import Config
-from deadgcn.data.own import Content
+from deadgcn.data.own import Content, checked
 from deadgcn.experiments.parallel import run_chunks
 from deadgcn.experiments.tables import EPOCH_TYPES, KEY_COLUMNS
-from deadgcn.gcn.training import use_one_thread
+from deadgcn.gcn.training import same_rounding
 
 METHODS = {False: "PyG, two convolutions", True: "PyG, with our head"}
 SOURCE = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
@@ -47,9 +47,10 @@ def run_reference(
     return settings.join(pd.DataFrame([result["run"] for result in results])).astype(EPOCH_TYPES)
 
 
+@same_rounding()
 def train_reference(config: Config, graph: Data, head: bool = False) -> dict[str, float | None]:
     """Train one network from the config's seed and return its numbers, named as in ``Tables.runs``."""
-    use_one_thread()
+    graph = checked(graph, config.split)
     graph = NormalizeFeatures()(graph) if config.normalize_features else graph
     x, train_mask = graph.x.to_sparse(), graph.train_mask
     best_epoch, best, diverged_epoch = None, None, None

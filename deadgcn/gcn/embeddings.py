@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from functools import cached_property
+from typing import Any
 
 import torch
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 from torch.nn import functional as F
-from torch_geometric.utils import coalesce, remove_self_loops, to_scipy_sparse_matrix
+from torch_geometric.utils import to_scipy_sparse_matrix
 
 from deadgcn.data.graphs import csr_matrix, undirected
 
@@ -15,18 +16,15 @@ from deadgcn.data.graphs import csr_matrix, undirected
 class Graph:
     """What the measures need of a graph, worked out once for many embeddings of its nodes."""
 
-    def __init__(self, edge_index: Tensor, num_nodes: int, directed: bool = False) -> None:
-        edge_index = remove_self_loops(edge_index)[0]
-        if not directed:
-            undirected(edge_index, num_nodes)  # raises ValueError
-        ends, times = edge_index.sort(0).values, torch.ones_like(edge_index[0], dtype=torch.float64)
-        self.pairs, self.times = coalesce(ends, times, num_nodes)  # each pair of neighbours once: [2, P], [P]
+    def __init__(self, edge_index: Tensor, num_nodes: int) -> None:
+        edges = undirected(edge_index, num_nodes)
+        self.pairs = edges[:, edges[0] < edges[1]]  # each pair of neighbours once: [2, P]
         self.ends = self.pairs.flatten()  # [2 P]
         self.pair_weights = pair_weights(self.pairs, num_nodes)  # [P]
         degree = self.ends.bincount(minlength=num_nodes).double() + 1  # [N]
         self.inverse_root = degree.rsqrt()[self.ends]  # [2 P]
         links = to_scipy_sparse_matrix(self.pairs.cpu(), num_nodes=num_nodes)
-        self.component = torch.from_numpy(connected_components(links)[1]).to(ends)  # [N]
+        self.component = torch.from_numpy(connected_components(links)[1]).to(edges.device)  # [N]
         # Of each component the unit vector along the root of the degree there: they span the limit.
         self.unit = (degree / self.component.bincount(degree)[self.component]).sqrt()  # [N]
         order, sizes = self.component.argsort(stable=True), self.component.bincount()
@@ -34,18 +32,34 @@ class Graph:
         self.limit = csr_matrix(F.pad(sizes.cumsum(0), (1, 0)), order, self.unit[order], shape)  # [C, N]
 
 
+def checked_embeddings(x: Any) -> Tensor:
+    """Embeddings ``[..., N, d]`` as a dense tensor, of float64 if they are integers or Booleans.
+
+    Raises ``ValueError`` for anything that is not such a tensor of real numbers, or that is empty.
+    """
+    legal = torch.is_tensor(x) and x.dim() >= 2 and x.numel() and not x.is_complex()
+    if not legal:
+        found = f"{list(x.shape)} of {x.dtype}" if torch.is_tensor(x) else f"a {type(x).__name__}"
+        raise ValueError(f"embeddings must be a tensor [..., N, d] of real numbers, but {found} was passed")
+    x = x.detach().to_dense()
+    return x if x.is_floating_point() else x.double()
+
+
 class Embeddings:
     """Rescaled embeddings: M matrices ``[N, d]``. What costs most takes one at a time, to fit the cache."""
 
     @classmethod
-    def of(cls, x: "Tensor | Embeddings", *graph: Tensor | Graph, **kind: bool) -> "Embeddings":
+    def of(cls, x: "Tensor | Embeddings", *graph: Tensor | Graph) -> "Embeddings":
         """X if it is one already, so that measures of the same embeddings share what they need."""
-        return x if isinstance(x, cls) else cls(x, *graph, **kind)
+        return x if isinstance(x, cls) else cls(x, *graph)
 
-    def __init__(self, x: Tensor, graph: Tensor | Graph | None = None, directed: bool = False) -> None:
-        self.graph = Graph(graph, x.shape[-2], directed) if isinstance(graph, Tensor) else graph
+    def __init__(self, x: Tensor, *graph: Tensor | Graph) -> None:
+        x = checked_embeddings(x)
+        self.graph = None
+        for given in graph:
+            self.graph = given if isinstance(given, Graph) else Graph(given, x.shape[-2])
         self.shape, self.dtype = x.shape, x.dtype
-        x = x.detach().reshape(-1, *x.shape[-2:]).contiguous()  # [M, N, d]
+        x = x.reshape(-1, *x.shape[-2:]).contiguous()  # [M, N, d]
         reach = torch.maximum(x.amax(-2), -x.amin(-2))  # [M, d]; far cheaper than |x|
         largest = reach.amax(-1).double()
         power = largest / largest.frexp().mantissa  # of two; NaN where x is not finite
@@ -90,7 +104,7 @@ class Embeddings:
     @cached_property
     def pairs(self) -> tuple[Tensor, Tensor]:
         """Lengths of both rows of each pair, ``[M, 2 P]``, and 1 - cos, ``[M, P]``, which is exact near 0."""
-        ends, num_pairs = self.graph.ends, len(self.graph.times)
+        ends, num_pairs = self.graph.ends, self.graph.pairs.shape[1]
         lengths, apart = (self.norm.new_empty(len(self.matrices), n) for n in (2 * num_pairs, num_pairs))
         for x, own, distance in zip(self.matrices, lengths, apart, strict=True):
             length = torch.linalg.vector_norm(x, dim=1)  # [N]
@@ -110,8 +124,8 @@ class Embeddings:
 
     @property
     def squared_differences(self) -> Tensor:
-        """Sums of the squared distances of neighbours, over the edges as they are listed, ``[M]``."""
-        return self._squared_distances(self.pairs[0]).mul_(self.graph.times).sum(1)
+        """Sums of the squared distances of neighbours, over both directions of each edge, ``[M]``."""
+        return self._squared_distances(self.pairs[0]).sum(1) * 2
 
     @cached_property
     def laplacian_form(self) -> Tensor:

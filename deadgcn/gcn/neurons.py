@@ -8,6 +8,8 @@ underflow. The original's code applies a ReLU first, and therefore reports some 
 import torch
 from torch import Tensor
 
+from deadgcn.gcn.embeddings import checked_embeddings
+
 
 def dead_mask(post: Tensor, threshold: float = 1.0) -> Tensor:
     """True where a neuron is dead, ``[..., N, d] -> [..., d]``.
@@ -19,6 +21,7 @@ def dead_mask(post: Tensor, threshold: float = 1.0) -> Tensor:
     """
     if not 0 < threshold <= 1:
         raise ValueError(f"threshold must be in (0, 1], but {threshold!r} was passed")
+    post = checked_embeddings(post)
     if threshold == 1:  # two reductions are far cheaper than a comparison at every entry
         return (post.amax(-2) == 0) & (post.amin(-2) == 0)
     return zero_count(post) >= threshold * post.shape[-2]
@@ -31,10 +34,12 @@ def dead_fraction(post: Tensor, threshold: float = 1.0) -> Tensor:
 
 def zero_fraction(post: Tensor) -> Tensor:
     """Share of (node, neuron) entries that are exactly 0, ``[..., N, d] -> [...]``, float64."""
-    return zero_count(post).mean(-1) / post.shape[-2]
+    return zero_count(post := checked_embeddings(post)).mean(-1) / post.shape[-2]
 
 
 def zero_count(post: Tensor) -> Tensor:
     """Number of nodes at which each neuron is 0, ``[..., d]``, as float64."""
+    if post.amax().isnan():  # whose sign is 0
+        return (post == 0).sum(-2).double()
     # Summing |sign| is vectorised where comparing and counting is not. Whole numbers below 2^24 add exactly.
     return post.shape[-2] - post.sign().abs_().sum(-2, dtype=torch.float32).double()

@@ -6,7 +6,10 @@ float32 squares of 1e-22, which deep ReLU networks reach, underflow. The paper's
 itself, `frobenius_norm`. The others are the same for X and cX; smoothness is undefined (NaN) for a zero
 matrix, and for one that is not finite.
 
-Graphs are undirected: ``edge_index [2, E]`` holds both directions of each edge; ValueError if not.
+Graphs are undirected: ``edge_index [2, E]``, a tensor of any integers or an ``EdgeIndex``, holds both
+directions of each edge. An edge that is there several times counts once; self-loops do not count. Anything
+else is a ValueError, as are embeddings that are no tensor of real numbers.
+
 :math:`\tilde A = A + I` has a self-loop at every node, whether or not the edges have, and :math:`\tilde D` is
 the diagonal of its row sums.
 """
@@ -20,13 +23,13 @@ from deadgcn.gcn.embeddings import Embeddings, Graph
 def dirichlet_energy(x: Tensor | Embeddings, edge_index: Tensor) -> Tensor:
     r"""How much neighbours differ, :math:`\sqrt{\frac1N \sum_i \sum_{j \in N(i)} \lVert x_i - x_j \rVert^2}`.
 
-    The paper's measure (the form of Rusch et al. 2023, arXiv 2303.10993). The sum runs over directed edges:
-    an undirected one counts twice.
+    The paper's measure (the form of Rusch et al. 2023, arXiv 2303.10993). Each edge counts twice, once from
+    each end.
 
     >>> dirichlet_energy(torch.tensor([[0.0], [2.0]]), torch.tensor([[0, 1], [1, 0]]))
     tensor(2., dtype=torch.float64)
     """
-    h = Embeddings.of(x, edge_index, directed=True)
+    h = Embeddings.of(x, edge_index)
     return (h.each("squared_differences") / h.shape[-2]).sqrt() * h.scale
 
 

@@ -5,7 +5,8 @@ neurons of every layer; the best state is remembered (ties: earliest); dead neur
 dropout, that evaluation is also the next epoch's training forward unless something was stripped.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 
 import torch
@@ -15,7 +16,7 @@ from torch_geometric.data import Data
 from torch_geometric.utils import mask_to_index
 
 from deadgcn.config import Config
-from deadgcn.data.own import Content
+from deadgcn.data.own import Content, checked
 from deadgcn.gcn.build import build, prepared
 from deadgcn.gcn.engine import Passes
 from deadgcn.gcn.interventions import Intervention
@@ -28,6 +29,36 @@ from deadgcn.gcn.records import Evaluation, accuracy, evaluate, measure, result
 ALIGNMENT = 64
 
 
+@contextmanager
+def same_rounding() -> Iterator[None]:
+    """Compute as :func:`use_one_thread` says, in float32 on the processor, whatever the caller has set.
+
+    Afterwards the caller's threads, denormals, default dtype and device, and precision are as before.
+    """
+    threads, dtype, device = torch.get_num_threads(), torch.get_default_dtype(), torch.get_default_device()
+    precision, tiny = (
+        torch.get_float32_matmul_precision(),
+        torch.tensor(1e-20, dtype=torch.float32, device="cpu"),
+    )
+    flushed = (tiny * tiny).item() == 0  # 1e-40 is a denormal; torch does not say what is set
+    try:
+        use_one_thread()
+        torch.set_default_dtype(torch.float32)
+        torch.set_float32_matmul_precision("highest")
+        if device.type != "cpu":
+            torch.set_default_device("cpu")
+        with torch.inference_mode(False), torch.autocast("cpu", enabled=False):
+            yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.set_flush_denormal(flushed)
+        torch.set_default_dtype(dtype)
+        torch.set_float32_matmul_precision(precision)
+        if device.type != "cpu":
+            torch.set_default_device(device)
+
+
+@same_rounding()
 @torch.no_grad()  # the backward pass is the engine's own
 def train(configs: Sequence[Config], graph: Data | Content | None = None, device: str = "auto") -> list[dict]:
     """Train runs side by side.
@@ -54,9 +85,9 @@ def train(configs: Sequence[Config], graph: Data | Content | None = None, device
     if len(settings) != 1:
         raise ValueError(f"runs side by side may differ in seed only, but got {len(settings)} settings")
     (config,) = settings
-    use_one_thread()
     device = resolve_device(device)
-    if isinstance(graph, Data):
+    if graph is not None and not isinstance(graph, Content):
+        checked(graph, config.split)
         graph = Content.of(graph)  # by content: the caller may change a graph between two trainings
     where = config.split, device, config.normalize_features, config.propagation
     graph, adj, structure = prepared(graph or config.dataset, *where)

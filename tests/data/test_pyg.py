@@ -1,6 +1,11 @@
 """Graphs of PyTorch Geometric's collection by name; one that it generates, and one from files made here."""
 
+import gc
 import hashlib
+import io
+import pickle
+import ssl
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -67,6 +72,106 @@ def test_files_are_recorded_at_first_and_checked_ever_after(root, monkeypatch):
     processed.unlink()
     with pytest.raises(DataError, match=r"data.pt .*\(no file\)"):
         resolve_dataset(NAME, root)
+
+
+class Touch(str):
+    """Unpickling one of these creates the file of that name."""
+
+    def __reduce__(self):
+        return Path.touch, (Path(self),)
+
+
+def test_a_pickle_is_opened_only_if_its_checksum_was_recorded_before(root, tmp_path):
+    raw = root / "BA2MotifDataset" / "raw"
+    raw.mkdir(parents=True)
+    (raw / "BA-2motif.pkl").write_bytes(pickle.dumps(Touch(tmp_path / "witness")))
+    with pytest.raises(DataError, match=r"BA2MotifDataset .*pickles.* SHA256SUMS"):
+        resolve_dataset("BA2MotifDataset", root)
+    assert not (tmp_path / "witness").exists() and not (raw.parent / "SHA256SUMS").exists()
+    line = f"{hashlib.sha256((raw / 'BA-2motif.pkl').read_bytes()).hexdigest()}  raw/BA-2motif.pkl\n"
+    (raw.parent / "SHA256SUMS").write_text(line)
+    with pytest.raises(DataError, match="BA2MotifDataset"):  # it is no data set, but was opened
+        resolve_dataset("BA2MotifDataset", root)
+    assert (tmp_path / "witness").exists()
+    pickle.loads(pickle.dumps(Touch(tmp_path / "another")))  # the caller's own pickles are not looked at
+    assert (tmp_path / "another").exists()
+
+
+def test_arrays_of_objects_are_pickles_too(root):
+    file = root / "FacebookPagePage" / "raw" / "facebook.npz"
+    file.parent.mkdir(parents=True)
+    edges, y = np.array([[0, 1], [1, 2], [2, 3], [3, 4], [4, 5]]), np.array([0, 0, 0, 1, 1, 1])
+    np.savez(file, edges=edges, target=y, features=np.eye(6, dtype=np.float32).astype(object))
+    with pytest.raises(DataError, match="pickles"):
+        resolve_dataset("FacebookPagePage", root)
+    np.savez(file, edges=edges, target=y, features=np.eye(6, dtype=np.float32))
+    assert load_graph("FacebookPagePage", root).x.equal(torch.eye(6))
+
+
+def test_raw_files_with_recorded_checksums_are_read_and_the_rest_is_recorded(root):
+    write_webkb(root)
+    lines = [
+        f"{hashlib.sha256(path.read_bytes()).hexdigest().upper()} *./{path.relative_to(root / NAME)}\r\n"
+        for path in (root / NAME).rglob("*")
+        if path.is_file()
+    ]
+    (root / NAME / "SHA256SUMS").write_text("".join(lines), newline="")
+    for _ in range(2):
+        assert load_graph(NAME, root).num_nodes == 6
+    assert len((root / NAME / "SHA256SUMS").read_text().splitlines()) > len(lines)
+
+
+def test_a_name_with_hyphens_and_an_argument_that_is_a_number(root):
+    raw = root / "HeterophilousGraphDataset-Roman-empire" / "roman_empire" / "raw"
+    raw.mkdir(parents=True)
+    masks = np.zeros((10, 6), dtype=bool)
+    parts = {f"{part}_masks": masks.copy() for part in ("train", "val", "test")}
+    for i, part in enumerate(parts.values()):
+        part[:, i::3] = True
+    edges, y = np.array([[0, 1], [1, 2], [3, 4], [4, 5]]), np.array([0, 0, 0, 1, 1, 1])
+    np.savez(raw / "roman_empire.npz", node_features=np.eye(6), node_labels=y, edges=edges, **parts)
+    assert load_graph("HeterophilousGraphDataset-Roman-empire", root).test_mask.tolist() == [0, 0, 1] * 2
+    raw = root / "MixHopSyntheticDataset-0.5" / "0.5" / "raw"
+    raw.mkdir(parents=True)
+    np.save(raw / "ind.n5000-h0.5-c10.allx.npy", np.eye(6))
+    np.save(raw / "ind.n5000-h0.5-c10.ally.npy", np.eye(2)[y])
+    (raw / "ind.n5000-h0.5-c10.graph").write_bytes(pickle.dumps({0: [1, 2], 1: [0], 2: [0, 3], 3: [2]}))
+    with pytest.raises(DataError, match=r"MixHopSyntheticDataset-0\.5"):  # its split is for 5,000 nodes
+        load_graph("MixHopSyntheticDataset-0.5", root)
+
+
+@pytest.mark.parametrize(
+    "name",
+    """MixHopSyntheticDataset MixHopSyntheticDataset-half WebKB KarateClub-x Actor-x Planetoid-Cora BAShapes
+    RandomPartitionGraphDataset StochasticBlockModelDataset-3""".split(),
+)
+def test_a_name_that_says_too_little_or_too_much_is_refused_before_anything_is_made(name, root):
+    with pytest.raises(ValueError, match=name):
+        resolve_dataset(name, root)
+    assert not root.exists()
+
+
+PORTAL = b"<!DOCTYPE html><html><body>Please log in</body></html>"
+
+
+@pytest.mark.parametrize("content", [b"", PORTAL, b"PK\x03\x04\x14\x00"])
+@pytest.mark.parametrize(
+    "name",
+    "Actor WebKB-Cornell Amazon-Photo NELL PPI LINKXDataset-penn94 EmailEUCore FB15k_237 PolBlogs".split(),
+)
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # PyG's files stay open
+def test_whatever_a_server_answers_is_one_sentence_and_nothing_is_kept(name, content, root, monkeypatch):
+    def answer(url, *_, context=None, **__):
+        assert context.verify_mode == ssl.CERT_REQUIRED and context.check_hostname
+        return io.BytesIO(content)
+
+    monkeypatch.setattr("urllib.request.urlopen", answer)
+    with pytest.raises(DataError, match=name) as caught:
+        resolve_dataset(name, root)
+    assert "\n" not in str(caught.value) and ".part-" not in str(caught.value)
+    assert list(root.iterdir()) == []
+    del caught
+    gc.collect()
 
 
 def test_without_files_and_network_it_says_so_and_leaves_nothing(root, monkeypatch):

@@ -138,19 +138,16 @@ def test_a_function_of_ones_own_is_in_no_file(tmp_path):
 
 
 def test_a_damaged_checkpoint_is_an_error_and_never_other_numbers(tables, checkpoint):
-    content, state, errors = checkpoint.read_bytes(), load_model(checkpoint).state_dict(), 0
+    content, state = checkpoint.read_bytes(), load_model(checkpoint).state_dict()
     assert all(torch.equal(value, tables.states[2][name]) for name, value in state.items())
+    assert zipfile.ZipFile(checkpoint).testzip() is None  # still a file for torch.load
     for place in np.random.default_rng(0).integers(len(content), size=200).tolist():
         damaged = bytearray(content)
         damaged[place] ^= 1 << (place % 8)
         checkpoint.write_bytes(damaged)
-        try:
-            again = load_model(checkpoint).state_dict()
-        except ValueError:
-            errors += 1
-        else:  # padding, or a date that nobody reads
-            assert again.keys() == state.keys() and all(torch.equal(again[n], state[n]) for n in state)
-    assert errors > 100
-    checkpoint.write_bytes(content[:-100])
-    with pytest.raises(ValueError, match=str(checkpoint)):
-        load_model(checkpoint)
+        with pytest.raises(ValueError, match=str(checkpoint)):
+            load_model(checkpoint)
+    for damaged in (content[:-100], b"", content + b"x"):
+        checkpoint.write_bytes(damaged)
+        with pytest.raises(ValueError, match=str(checkpoint)):
+            load_model(checkpoint)

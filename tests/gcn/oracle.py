@@ -125,7 +125,7 @@ def literal_measures(x, edge_index):
     size, form, sigma = np.linalg.norm(x), np.trace(x.T @ laplacian @ x), np.linalg.svd(x)[1]
     to_mean, p = np.linalg.norm(x - x.mean(0)), (sigma / sigma.sum())[sigma > 1e-12 * sigma[0]]
     return {
-        "dirichlet_energy": math.sqrt(sum(((x[i] - x[j]) ** 2).sum() for i, j in pairs) / n),
+        "dirichlet_energy": math.sqrt(sum(((x[i] - x[j]) ** 2).sum() for i, j in set(map(tuple, pairs))) / n),
         "distance_to_mean": to_mean,
         "norm": size,
         "normalized_dirichlet_energy": form,

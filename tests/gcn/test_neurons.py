@@ -36,9 +36,27 @@ def test_agrees_with_a_literal_count_on_any_leading_dimensions(n, seed, threshol
     assert zero_fraction(post).tolist() == pytest.approx([sum(counts) / (6 * n) for counts in zeros])
 
 
-def test_nan_is_not_dead():
-    post = torch.tensor([[torch.nan, 0.0], [0.0, 0.0]])
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
+def test_what_is_not_finite_is_not_zero(bad):
+    post = torch.tensor([[bad, 0.0], [0.0, 0.0]])
     assert dead_mask(post).tolist() == [False, True]
+    assert dead_mask(post, 0.75).tolist() == [False, True] and dead_mask(post, 0.5).tolist() == [True, True]
+    assert zero_fraction(post).item() == 0.75
+    assert zero_fraction(torch.tensor([[bad], [1.0], [1.0], [0.0]])).item() == 0.25
+
+
+@pytest.mark.parametrize("kind", [torch.bool, torch.int64, torch.uint8, torch.float16, torch.bfloat16])
+def test_numbers_of_any_kind_are_counted(kind):
+    assert dead_mask(POST.to(kind)).tolist() == [True, False, False]
+    assert dead_fraction(POST.to(kind), 0.75).item() == pytest.approx(2 / 3)
+    assert zero_fraction(POST.to(kind)).item() == pytest.approx(7 / 12)
+
+
+@pytest.mark.parametrize("function", [dead_mask, dead_fraction, zero_fraction])
+@pytest.mark.parametrize("post", [[[0.0]], torch.zeros(3), torch.zeros(0, 2), np.zeros((2, 2)), None])
+def test_what_are_no_activations_is_refused(function, post):
+    with pytest.raises(ValueError, match=r"\[\.\.\., N, d\]"):
+        function(post)
 
 
 @pytest.mark.parametrize("threshold", [0, -1, 1.1])
