@@ -19,7 +19,6 @@ from torch_geometric.data import Data
 
 import deadgcn as dg
 from deadgcn.gcn.build import prepared
-from deadgcn.gcn.training import use_one_thread
 
 CORES = joblib.cpu_count()
 ARMS = {"ReLU": {}, "ReLU + pruning": {"strip": True}}  # LeakyReLU does the work of ReLU
@@ -72,4 +71,5 @@ def workers() -> Iterator[list[ProcessPoolExecutor]]:
 
 def _one_thread() -> None:
     os.environ["NPROC"] = "1"  # XLA's threads; it is read when JAX is first used
-    use_one_thread()
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)

@@ -1,6 +1,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch_geometric.nn.resolver import activation_resolver
@@ -83,7 +84,34 @@ def test_modules_of_torch_are_saved_with_their_arguments():
 def test_activations_are_names_of_pyg_or_functions_and_are_saved_by_name(act):
     config = Config(act=act)
     assert config.act is act
-    assert json.loads(config.model_dump_json())["act"] == (act if isinstance(act, str) else act.__name__)
+    assert json.loads(config.model_dump_json())["act"] == (
+        act if isinstance(act, str) else f"own {act.__name__}"
+    )
+
+
+class ELU(torch.nn.ELU):
+    """Of the name and repr of torch's."""
+
+
+@pytest.mark.parametrize("act", [ELU(), torch.relu, torch.nn.Sequential(torch.nn.ELU())])
+def test_what_is_ones_own_is_not_saved_as_if_it_were_torchs(act):
+    assert json.loads(Config(act=act).model_dump_json())["act"].startswith("own ")
+
+
+@pytest.mark.parametrize(
+    "label", ["None", "NA", "nan", "null", "", "1", "1.0", "-inf", "1e5", "True", "<NA>", "#N/A", "a\rb"]
+)
+def test_labels_that_a_csv_file_loses_are_refused(label):
+    with pytest.raises(ParameterError, match=r"^method = .* CSV"):
+        Config(method=label)
+
+
+@pytest.mark.parametrize(
+    "label", ["No", "none of them", "1 layer", "ReLU, half", 'a "b"', "é", "<b>", "-", "a\nb"]
+)
+def test_labels_that_a_csv_file_keeps_are_legal(label, tmp_path):
+    pd.DataFrame({"method": [Config(method=label).method]}).to_csv(tmp_path / "x.csv", index=False)
+    assert pd.read_csv(tmp_path / "x.csv")["method"].tolist() == [label]
 
 
 def test_a_run_in_which_no_epoch_counts_is_refused():

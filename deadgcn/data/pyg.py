@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
-from typing import Any
 from unittest.mock import patch
 
 import pooch
@@ -28,6 +27,7 @@ from deadgcn.config import DATASETS
 from deadgcn.data import RECORD, DataError, DataUnavailableError, check_files, own, read_checksums
 
 _refused: ContextVar[list | None] = ContextVar("refused", default=None)  # pickles; None: all are allowed
+_verified = cache(ssl.create_default_context)
 
 
 def _look_at_pickle(event: str, names: tuple) -> None:
@@ -39,27 +39,21 @@ def _look_at_pickle(event: str, names: tuple) -> None:
 sys.addaudithook(_look_at_pickle)  # Python's own; it sees every library's unpickling
 
 
-_verified = cache(ssl.create_default_context)
-
-
 def ensure(name: str, folder: Path) -> None:
     """Let PyTorch Geometric download the files and record their checksums, or check those on record.
 
     Raises ``ValueError`` for an unknown name, ``DataUnavailableError`` if the data set cannot be obtained,
-    and ``DataError`` if it cannot be read, comes as pickles without a record, or has changed since.
+    and ``DataError`` if it cannot be used, comes as pickles without a record, or has changed since.
     """
     if not known(name) or not re.fullmatch(r"[\w.-]+", name):
-        legal = (
-            f"{', '.join(DATASETS)}, auto (in notebooks), a .pt file, or one of PyG's, such as Amazon-Photo"
-        )
+        legal = f"{', '.join(DATASETS)}, auto (in notebooks), a .pt file, or one of PyG's, as Amazon-Photo"
         raise ValueError(f"dataset must be one of {legal}, but {name!r} was passed")
-    _options(name)
     if name == "KarateClub":
         return
     if trusted := (folder / RECORD).exists():
         recorded = {folder / file: checksum for file, checksum in read_checksums(folder / RECORD).items()}
         check_files(dict.fromkeys(_files(folder), "(not recorded)") | recorded)
-        if any(folder.rglob("processed")):  # else there are raw files only, recorded by the user
+        if any("processed" in path.parts for path in recorded):  # else the user recorded the raw files
             return
     with _guarded(name, folder, trusted):
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -82,10 +76,7 @@ def known(name: str) -> bool:
 
 
 def load(name: str, folder: Path) -> Data:
-    """The graph as PyTorch Geometric has it, from files that were checked before.
-
-    Raises as :func:`ensure` does.
-    """
+    """The graph, Cora's and its like included, from files that were checked before. Raises ``DataError``."""
     with _guarded(name, folder, trusted=True):
         return read_planetoid_data(str(folder / "raw"), name) if name in DATASETS else _read(name, folder)
 
@@ -94,24 +85,15 @@ def _files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file() and path.name != RECORD)
 
 
-def _options(name: str) -> dict[str, Any]:
-    """The argument in a name. Raises ``ValueError`` for one that is missing, too much or of a wrong type."""
+def _read(name: str, folder: Path) -> Data:
     kind, _, given = name.partition("-")
+    options = {} if kind == "KarateClub" else {"root": str(folder)}
     parameters = inspect.signature(getattr(datasets, kind)).parameters.values()
     needed = [one for one in parameters if one.default is one.empty and one.name != "root"]
-    try:
-        if len(needed) == bool(given):
-            return {one.name: one.annotation(given) for one in needed}
-    except (TypeError, ValueError):  # of int(), float() or a type that cannot be made from text
-        pass
-    rule = " and ".join(f"{one.name} ({getattr(one.annotation, '__name__', '?')})" for one in needed)
-    needs = f"needs {rule or 'nothing'} after the hyphen" if len(needed) < 2 else f"needs {rule}: too much"
-    raise ValueError(f"dataset {name!r}: PyTorch Geometric's {kind} {needs}")
-
-
-def _read(name: str, folder: Path) -> Data:
-    options = _options(name) | ({} if name == "KarateClub" else {"root": str(folder)})
-    dataset = getattr(datasets, name.partition("-")[0])(**options)
+    if len(needed) != bool(given):
+        raise ValueError(f"{kind} needs {', '.join(one.name for one in needed) or 'nothing'} after a hyphen")
+    options |= {one.name: one.annotation(given) for one in needed}  # a text or a number
+    dataset = getattr(datasets, kind)(**options)
     if len(dataset) != 1:
         raise DataError(f"{name} cannot be used: it has {len(dataset)} graphs")
     return dataset[0]
@@ -127,8 +109,7 @@ def _guarded(name: str, folder: Path, trusted: bool) -> Iterator[None]:
     except Exception as error:  # an unknown name or a malformed file can raise almost anything in PyG
         if isinstance(error, DataError) and not _refused.get():
             raise
-        found = re.sub(r"\.part-\w+/", "", f"{type(error).__name__} {error}")
-        reason = " ".join(found.split())[:300]
+        reason = " ".join(re.sub(r"\.part-\w+/", "", f"{type(error).__name__} {error}").split())[:300]
         remedy = f"put its raw files below {folder}, or delete that folder to download them again"
         if _refused.get():
             reason = "its files are pickles, which can run code when they are opened"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 from torch_geometric.data import Data
 
 from deadgcn.config import METHODS, PROJECT, Config, label_of
@@ -17,7 +18,7 @@ from deadgcn.data.graphs import check_name, load_graph, read_graph, resolve_data
 from deadgcn.data.own import Content, checked
 from deadgcn.experiments.parallel import run_chunks
 from deadgcn.experiments.tables import Tables
-from deadgcn.gcn.training import resolve_device, train, use_one_thread
+from deadgcn.gcn.training import resolve_device, train
 from deadgcn.parameters import Parameters
 
 # Seeds 0-4, 5-9, ... run side by side. On a processor more are no faster and leave cores idle at the end. A
@@ -152,7 +153,8 @@ def open_study(parameters: Mapping[str, Any]) -> Study:
     `parameters` are those of :class:`deadgcn.parameters.Parameters`, such as a notebook's ``globals()``;
     other names are ignored. The data set "auto" is Cora, or its synthetic twin if Cora's files cannot be
     obtained. ``dropout`` acts on the features and after each activation; all runs share what else is a field
-    of :class:`Config`. Raises ``ParameterError`` for what is not legal, and as :func:`load_graph` does.
+    of :class:`Config`. torch stays at one thread, as in training. Raises ``ParameterError`` for what is not
+    legal, and as :func:`load_graph` does.
     """
     parameters = {name: value for name, value in parameters.items() if name in Parameters.model_fields}
     Parameters(**parameters)
@@ -162,7 +164,8 @@ def open_study(parameters: Mapping[str, Any]) -> Study:
     shared |= {"dataset": label_of(dataset)}
     if "dropout" in shared:
         shared["input_dropout"] = shared["dropout"]
-    use_one_thread()  # so that what a notebook computes itself is rounded as in training
+    torch.set_num_threads(1)  # so that what a notebook computes itself is rounded as in training
+    torch.set_flush_denormal(True)
     graph = load_graph(dataset, split=shared.get("split", 0))
     folders = [
         PROJECT / parameters["output_dir"] / kind / label_of(dataset) for kind in ("figures", "results")

@@ -87,8 +87,9 @@ class Tables:
             path = Path(folder, f"{label}_{config.num_layers}-layers_seed-{config.seed}_{digest}.pth")
             saved = {"settings": config.model_dump(mode="json"), "state_dict": state}
             torch.save(saved, buffer := io.BytesIO())
-            content = buffer.getvalue()[:-2] + (64).to_bytes(2, "little")  # a zip file with a comment, which is
-            write(path, content + _sha256(content))  # the checksum of all before it
+            # The zip file gets a comment of 64 bytes: the checksum of all that stands before it.
+            content = buffer.getvalue()[:-2] + (64).to_bytes(2, "little")
+            write(path, content + _sha256(content))
             paths.append(path)
         return paths
 

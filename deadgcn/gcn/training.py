@@ -6,7 +6,7 @@ dropout, that evaluation is also the next epoch's training forward unless someth
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 
 import torch
@@ -31,31 +31,28 @@ ALIGNMENT = 64
 
 @contextmanager
 def same_rounding() -> Iterator[None]:
-    """Compute as :func:`use_one_thread` says, in float32 on the processor, whatever the caller has set.
+    """Compute with one thread, in float32, with denormals flushed to zero, whatever the caller has set.
 
-    Afterwards the caller's threads, denormals, default dtype and device, and precision are as before.
+    With several threads the matrix library splits sums differently for one run than for ten. Deep untrained
+    layers underflow, and denormals would double their cost. Afterwards the caller's settings are back.
     """
-    threads, dtype, device = torch.get_num_threads(), torch.get_default_dtype(), torch.get_default_device()
-    precision, tiny = (
-        torch.get_float32_matmul_precision(),
-        torch.tensor(1e-20, dtype=torch.float32, device="cpu"),
-    )
-    flushed = (tiny * tiny).item() == 0  # 1e-40 is a denormal; torch does not say what is set
+    tiny = torch.tensor(1e-20, dtype=torch.float32, device="cpu")
+    needed = {  # of each setting: what it was, and what it must be
+        torch.set_num_threads: (torch.get_num_threads(), 1),
+        torch.set_flush_denormal: ((tiny * tiny).item() == 0, True),  # 1e-40 is a denormal
+        torch.set_default_dtype: (torch.get_default_dtype(), torch.float32),
+        torch.set_float32_matmul_precision: (torch.get_float32_matmul_precision(), "highest"),
+    }
+    elsewhere = torch.get_default_device().type != "cpu"
     try:
-        use_one_thread()
-        torch.set_default_dtype(torch.float32)
-        torch.set_float32_matmul_precision("highest")
-        if device.type != "cpu":
-            torch.set_default_device("cpu")
+        for change, (_, value) in needed.items():
+            change(value)
         with torch.inference_mode(False), torch.autocast("cpu", enabled=False):
-            yield
+            with torch.device("cpu") if elsewhere else nullcontext():
+                yield
     finally:
-        torch.set_num_threads(threads)
-        torch.set_flush_denormal(flushed)
-        torch.set_default_dtype(dtype)
-        torch.set_float32_matmul_precision(precision)
-        if device.type != "cpu":
-            torch.set_default_device(device)
+        for change, (before, _) in needed.items():
+            change(before)
 
 
 @same_rounding()
@@ -103,16 +100,6 @@ def train(configs: Sequence[Config], graph: Data | Content | None = None, device
     values.copy_(best)
     _, stages["best"] = measured()
     return [result(run, model, history, stages, *epochs) for run in range(len(values))[-len(configs) :]]
-
-
-def use_one_thread() -> None:
-    """Compute with one thread and flush denormals to zero, both in the calling thread.
-
-    With several threads the matrix library splits sums differently for one run than for ten. Deep untrained
-    layers underflow, and denormals would double their cost.
-    """
-    torch.set_num_threads(1)
-    torch.set_flush_denormal(True)
 
 
 def resolve_device(device: str) -> torch.device:

@@ -5,18 +5,7 @@ may have several readings: of the best or the last model; by the paper's measure
 embeddings, or by three with the size divided out. Measures of layers, death included, are compared only
 where the layer is constant in neither run of the pair.
 
-- A cell is *not measurable* if more than half of its pairs of layers are left out as constant, or if fewer
-  than 80 % of its seeds have a pair left.
-- It is *for* its claim if the 95 % interval lies on the claimed side of zero, which is the t test's p <= 0.05
-  (a sign test's if all values are equal), and the effect is not shown to be below the margin (two one-sided
-  t tests, p <= 0.05). The margin is 0.02 for accuracies and fractions, and a factor of 1.25 for ratios;
-  C7's shares have none.
-- It is *against* the claim if the effect is on the other side, or is shown to be below the margin, with a
-  p <= 0.05 that is Holm-corrected for the cells of the reading. Otherwise it is *open*.
-- A reading is *not replicated* if any cell is against it; else *not measurable* if any cell is; *replicated*
-  if all are for it; else *undecided*. One wrong cell refutes, hence Holm's correction; support needs all
-  cells, so it needs none (intersection-union test, Berger 1982).
-- A claim has the status of its readings if they agree; otherwise it is *undecided*.
+The rule for each cell, reading and claim is in docs/protocol.md.
 
 C7 says "consistently": in at least 95 % of the layers. C10 is judged by intervention: at 10 layers, where
 networks learn, pruning must lower the dead fraction and raise all three measures.
