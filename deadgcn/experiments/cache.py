@@ -12,7 +12,6 @@ import os
 import secrets
 import shutil
 import sys
-import tempfile
 import warnings
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -53,15 +52,6 @@ def store(folder: Path, key: str, result: Mapping[str, Mapping]) -> None:
     if (path := _path(folder, key)).is_dir():  # damage of another sort
         shutil.rmtree(path)
     write(path, _checksum(key, saved) + saved)
-
-
-def check_writable(folder: Path) -> None:
-    """Raise ``OSError`` unless finished runs can be stored."""
-    try:
-        (folder / "runs").mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder / "runs").close()
-    except OSError as error:
-        raise OSError(f"finished runs cannot be kept in {folder}: {error}") from error
 
 
 def claim(folder: Path, key: str) -> AbstractContextManager:
