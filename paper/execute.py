@@ -1,6 +1,6 @@
 """Run notebooks with papermill: check the parameters first, move the outputs into place together.
 
-    python paper NOTEBOOK ... [-f FILE] [--set 'depths: [2, 4]'] [--output-dir DIR]
+    python paper NOTEBOOK ... [-f FILE] [--set 'depths: [2, 4]'] [--dataset NAME] [--output-dir DIR]
 
 Exit status: 0 if all ran, 1 if one failed, 2 for a refused parameter, data set or file, 130 for Ctrl-C.
 """
@@ -169,9 +169,12 @@ def main(argv: list[str] | None = None) -> int:
     add("notebooks", nargs="+", type=Path, metavar="NOTEBOOK")
     add("-f", dest="files", action="append", default=[], type=Path, metavar="FILE", help="YAML of parameters")
     add("--set", dest="texts", action="append", default=[], metavar="YAML", help="such as 'depths: [2, 4]'")
+    add("--dataset", metavar="NAME", help="the parameter dataset, as it is written")
     add("--output-dir", type=Path, metavar="DIR", help="root of outputs (default: a folder below build/)")
     add("--dry", action="store_true", help="only say what would be trained, and how long that takes")
     args = parser.parse_args(argv)
+    if args.dataset is not None:
+        args.texts.append(json.dumps({"dataset": args.dataset}))  # a string whatever is in it
     try:
         place, given, told = plan(args.notebooks, args.files, args.texts, args.output_dir)
         asked = json.dumps({"notebooks": {str(path): values for path, values in given.items()}})
