@@ -7,6 +7,7 @@ Exit status: 0 if all ran, 1 if one failed, 2 for a refused parameter, data set 
 
 import argparse
 import contextlib
+import errno
 import functools
 import json
 import logging
@@ -191,7 +192,14 @@ def main(argv: list[str] | None = None) -> int:
             lines = [f"# python paper {shlex.join(map(str, given))} {again}\n".replace(f"{root}/", "")]
             lines += [f"{name}: {json.dumps(value)}\n" for name, value in told.items()]
             (place / "settings.yaml").write_text("".join(lines), encoding="utf-8")
-        with FileLock(place / ".lock"):
+        with contextlib.ExitStack() as held:
+            try:
+                # A soft lock would wait for ever for a file that a real one left.
+                held.enter_context(FileLock(place / ".lock", fallback_to_soft=False))
+            except OSError as error:
+                if error.errno not in (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK):
+                    raise
+                print(f"warning: {place / '.lock'} cannot be locked; run nothing else there", file=sys.stderr)
             run_all(given, place)
     except (ParameterError, RunError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
