@@ -89,7 +89,7 @@ setup: ## make .venv with the versions of requirements.lock, unless it is there 
 	    "$$base" -c '$(IS_OLD)'; \
 	    "$$base" -c 'import ensurepip, venv' 2> /dev/null \
 	        || fail "$$base has no module ensurepip or venv (on Debian they are in the package python3-venv)"; \
-	    rm -rf .venv; "$$base" -I -m venv .venv; \
+	    if [ -L .venv ]; then rm .venv; fi; "$$base" -I -m venv --clear .venv; \
 	fi; \
 	rm -f .venv/ready-*; set -fx; \
 	.venv/bin/python -I -m pip install --quiet $$PIP_FLAGS -r requirements.lock; \

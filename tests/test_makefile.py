@@ -19,7 +19,7 @@ FAKE_PYTHON = """#!/usr/bin/env bash
 case " $* " in
     *_base_executable*) echo "$0"; exit;;
     *" -c "*) exit;;
-    *" -m venv "*) mkdir -p .venv/bin; cp "$0" .venv/bin/python;;
+    *" -m venv --clear "*) rm -rf .venv; mkdir -p .venv/bin; cp "$0" .venv/bin/python;;
 esac
 printf "[%s]" "$@" >> log; echo " $PYTHONPATH $JUPYTER_PATH $PIP_TARGET $PIP_PREFIX $PIP_USER" >> log
 """
@@ -198,6 +198,14 @@ def moved(project):
     return project.rename(project.with_name("moved"))
 
 
+def linked(project):
+    """Another folder whose environment is a link to this one's."""
+    place = project.with_name("linked")
+    shutil.copytree(project, place, ignore=shutil.ignore_patterns(".venv"))
+    (place / ".venv").symlink_to(project / ".venv")
+    return place
+
+
 def without_interpreter(project):
     python = project / ".venv" / "bin" / "python"
     python.unlink()
@@ -211,7 +219,7 @@ def without_package(project):
     return project
 
 
-@pytest.mark.parametrize("change", [copied, moved, without_interpreter, without_package])
+@pytest.mark.parametrize("change", [copied, moved, linked, without_interpreter, without_package])
 def test_an_environment_that_is_not_this_folders_is_made_anew(project, change):
     own_environment(project)
     before = set(project.rglob("*"))
@@ -220,8 +228,8 @@ def test_an_environment_that_is_not_this_folders_is_made_anew(project, change):
     assert make("data", folder=place).returncode == 0
     assert [line.count("venv") for line in logged(place)] == [2, 0, 0, 0]
     assert make("data", folder=place).returncode == 0 and len(logged(place)) == 1
-    if change is copied:
-        assert set(project.rglob("*")) - before <= {project / "build", project / "build" / "setup.lock"}
+    if change in (copied, linked):
+        assert set(project.rglob("*")) == before
 
 
 def test_an_environment_of_another_python_is_made_anew(project):
