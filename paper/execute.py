@@ -1,12 +1,13 @@
 """Run notebooks with papermill: check the parameters first, move the outputs into place together.
 
-    python paper NOTEBOOK ... [-f FILE] [--set 'depths: [2, 4]'] [--output-dir DIR]
+    python paper NOTEBOOK ... [-f FILE] [--set 'depths: [2, 4]'] [--dataset NAME] [--output-dir DIR]
 
 Exit status: 0 if all ran, 1 if one failed, 2 for a refused parameter, data set or file, 130 for Ctrl-C.
 """
 
 import argparse
 import contextlib
+import errno
 import functools
 import json
 import logging
@@ -169,9 +170,12 @@ def main(argv: list[str] | None = None) -> int:
     add("notebooks", nargs="+", type=Path, metavar="NOTEBOOK")
     add("-f", dest="files", action="append", default=[], type=Path, metavar="FILE", help="YAML of parameters")
     add("--set", dest="texts", action="append", default=[], metavar="YAML", help="such as 'depths: [2, 4]'")
+    add("--dataset", metavar="NAME", help="the parameter dataset, as it is written")
     add("--output-dir", type=Path, metavar="DIR", help="root of outputs (default: a folder below build/)")
     add("--dry", action="store_true", help="only say what would be trained, and how long that takes")
     args = parser.parse_args(argv)
+    if args.dataset is not None:
+        args.texts.append(json.dumps({"dataset": args.dataset}))  # a string whatever is in it
     try:
         place, given, told = plan(args.notebooks, args.files, args.texts, args.output_dir)
         asked = json.dumps({"notebooks": {str(path): values for path, values in given.items()}})
@@ -188,7 +192,14 @@ def main(argv: list[str] | None = None) -> int:
             lines = [f"# python paper {shlex.join(map(str, given))} {again}\n".replace(f"{root}/", "")]
             lines += [f"{name}: {json.dumps(value)}\n" for name, value in told.items()]
             (place / "settings.yaml").write_text("".join(lines), encoding="utf-8")
-        with FileLock(place / ".lock"):
+        with contextlib.ExitStack() as held:
+            try:
+                # A soft lock would wait for ever for a file that a real one left.
+                held.enter_context(FileLock(place / ".lock", fallback_to_soft=False))
+            except OSError as error:
+                if error.errno not in (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK):
+                    raise
+                print(f"warning: {place / '.lock'} cannot be locked; run nothing else there", file=sys.stderr)
             run_all(given, place)
     except (ParameterError, RunError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

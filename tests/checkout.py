@@ -16,6 +16,9 @@ PARTS += ("CITATION.cff",)
 # A study of a few seconds that leaves every kind of file.
 SET = "{dataset: SyntheticCora, depths: [0, 2], num_seeds: 2, epochs: 6, hidden_channels: 8, n_jobs: 1}"
 INHERITED = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES", "SET", "DATASET", "PROFILE")
+INHERITED += ("NOTEBOOKS", "DRY", "PYTHON", "PIP_FLAGS", "LAB_FLAGS")
+# What `make setup` does last.
+MARK_READY = 'touch .venv/ready-$(cat requirements.lock pyproject.toml | cksum | tr " " "-")'
 
 
 def clean_environment(**more):
@@ -39,8 +42,7 @@ class Checkout:
         (site,) = venv.glob("lib/python*/site-packages")
         (site / "here.pth").write_text(f"{self.root}\n{Path(pytest.__file__).parents[1]}\n")
         (venv / "share").symlink_to(Path(sys.prefix, "share"))  # templates of nbconvert
-        ready = 'touch .venv/ready-$(cat requirements.lock pyproject.toml | cksum | tr " " "-")'
-        subprocess.run(["bash", "-c", ready], cwd=self.root, check=True)
+        subprocess.run(["bash", "-c", MARK_READY], cwd=self.root, check=True)
 
     def start(self, *notebooks, setting=SET, goal="figures", flags=(), env=None, **options):
         """Start `make figures` for some notebooks, with its output in a pipe."""

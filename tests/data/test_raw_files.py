@@ -103,7 +103,7 @@ class Touch(str):
     """Unpickling one of these creates the file of that name."""
 
     def __reduce__(self):
-        return Path.touch, (Path(self),)
+        return Path.touch, (Path(str(self)),)
 
 
 @pytest.mark.parametrize("part", data.RAW_PARTS)

@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import subprocess
@@ -176,6 +177,19 @@ def test_a_notebook_that_reads_tables_refuses_edited_ones(tmp_path, capsys):
     table = write_file(tmp_path / "out" / "results" / "Cora" / "ok.csv", "edited")
     assert call(tmp_path, "--output-dir", "out", stems=("08_reads",)) == 1
     assert str(table) in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("code", ["ENOSYS", "ENOTSUP", "ENOLCK"])
+def test_where_files_cannot_be_locked_a_run_says_so_and_goes_on(project, monkeypatch, capsys, code):
+    def flock(*_):
+        raise OSError(getattr(errno, code), code)
+
+    ran = []
+    monkeypatch.setattr("fcntl.flock", flock)
+    monkeypatch.setattr(execute, "run_all", lambda given, place: ran.append(place))
+    write_file(project / "out" / ".lock", "")  # left by a command that could lock it
+    assert call(project, "--output-dir", "out") == 0 and ran == [project / "out"]
+    assert f"{project / 'out' / '.lock'}" in capsys.readouterr().err
 
 
 def test_a_second_command_waits_and_removes_what_a_killed_one_left(tmp_path):

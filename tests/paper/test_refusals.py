@@ -7,6 +7,8 @@ import execute
 import pytest
 from tiny_project import PAPER, contents, write_file, write_notebook
 
+from deadgcn.config import show
+
 NOTEBOOK = PAPER.parent / "notebooks" / "03_depth.ipynb"
 ILLEGAL = {
     "depths": "[-1] [1000000] [5,5] [0] [] [deep] [2.5] [yes] [null] [[2]] 5 [4,2]",
@@ -81,6 +83,15 @@ def test_a_file_is_named(tmp_path, nothing_starts, capsys):
 def test_two_values_of_a_name_are_refused(nothing_starts, capsys):
     said = refusal(capsys, NOTEBOOK, "--set", "dataset: Cora", "--set", "dataset: CiteSeer")
     assert "'Cora' and 'CiteSeer'" in said
+
+
+@pytest.mark.parametrize(
+    "name", ["Cora\nepochs: 3", "Cora: 1", "[Cora]", "'Cora'", "null: 1", "", " ", "../Cora"]
+)
+def test_a_data_set_is_one_plain_name_and_no_yaml(name, nothing_starts, capsys):
+    said = refusal(capsys, NOTEBOOK, "--dataset", name)
+    assert "dataset" in said and show(name) in said
+    assert "Cora" in refusal(capsys, NOTEBOOK, "--dataset", "Cora", "--set", "dataset: CiteSeer")
 
 
 def test_depths_of_interventions_that_coincide_are_refused(nothing_starts, capsys):
