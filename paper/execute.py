@@ -13,7 +13,6 @@ import logging
 import os
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
 import threading
@@ -25,7 +24,7 @@ from typing import Any
 
 from filelock import FileLock
 from kernel import execute, kill_kernels
-from outputs import STAGE, RunError, check_tables, record, scrub
+from outputs import STAGE, RunError, check_made, check_tables, record, scrub
 from parameters import check, read_defaults
 
 from deadgcn.config import ParameterError, label_of, show
@@ -108,6 +107,7 @@ def run(notebook: Path, given: dict[str, Any], output_dir: Path) -> None:
         if "input_dir" in given:
             check_tables(notebook.parents[1] / given["input_dir"])
         nb = execute(notebook, given)
+        check_made(nb, stage, dataset)
         page, text = report / "notebooks" / notebook.name, scrub(nb, notebook.parents[1])
         if notebook.stem == REPORT:
             from report import render  # nbconvert is slow to import
@@ -155,7 +155,6 @@ def run_all(given: dict[Path, dict[str, Any]], output_dir: Path) -> None:
                 for one in started:
                     one.result()
         except KeyboardInterrupt:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one must not disturb the cleaning up
             stop.set()
             logging.disable()  # nbclient reports each kernel's death
             threading.Thread(target=kill_kernels, daemon=True).start()
@@ -190,6 +189,8 @@ def main(argv: list[str] | None = None) -> int:
             (place / "settings.yaml").write_text("".join(lines), encoding="utf-8")
         with FileLock(place / ".lock"):
             run_all(given, place)
+    except BrokenPipeError:
+        raise  # nobody reads what is printed
     except (ParameterError, RunError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1 if isinstance(error, RunError) else 2

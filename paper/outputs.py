@@ -44,6 +44,17 @@ def scrub(nb: Any, root: Path) -> str:
     return text.replace("(11_report.ipynb)", "(../report.html)")
 
 
+def check_made(nb: Any, stage: Path, dataset: str) -> None:
+    """Raise RunError for a figure or table that a line of the notebook's writes, but which is not there."""
+    code = "\n".join(cell.source for cell in nb.cells if cell.cell_type == "code")
+    figures = re.findall(r'^dg\.publish\(\w+, "(\w+)", .*study\.figures\)', code, flags=re.M)
+    tables = re.findall(r'^\w+\.to_csv\(study\.results / "([\w.]+)"', code, flags=re.M)
+    names = [f"figures/{dataset}/{name}.png" for name in figures]
+    names += [f"results/{dataset}/{name}" for name in tables]
+    if missing := [name for name in names if not (stage / name).is_file()]:
+        raise RunError(f"the notebook ran to its end, but did not make {', '.join(missing)}")
+
+
 def record(stage: Path, dataset: str, notebook: str, settings: dict[str, Any]) -> None:
     """Write results/<dataset>/provenance/<notebook>.json: settings, machine, SHA-256 of each kept file."""
     paths = [path for path in sorted(stage.rglob("*")) if path.is_file() and path.suffix not in NOT_KEPT]
