@@ -1,6 +1,5 @@
 """The command `python paper NOTEBOOK ...`; see execute.py."""
 
-import contextlib
 import os
 import signal
 import sys

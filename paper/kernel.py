@@ -40,22 +40,20 @@ def execute(notebook: Path, given: dict[str, Any]) -> Any:
                 # The libraries' objects stay; looking for garbage among them takes a second a notebook.
                 extra_arguments=["--IPKernelApp.exec_lines=import gc; gc.set_threshold(50_000)"],
             )
-            # Of sys.exit(0), or if an exception could not be shown, there is no output that papermill takes
-            # for an error.
-            for reply in replies:
-                if reply["status"] != "ok":
-                    name = reply.get("ename", reply["status"])
-                    raise RuntimeError(f"a cell ended with {name} and shows no error; did it call sys.exit?")
+            if any(reply["status"] != "ok" for reply in replies):  # papermill looks for the outputs of errors
+                raise RuntimeError("a cell failed and shows no error; does it call sys.exit?")
             return nb
         except Exception as error:  # a kernel that does not start, or has too few file handles, can raise any
+            lost = [f"{r['ename']}: {r['evalue']}" for r in replies if r.get("ename", "") not in str(error)]
             failed = notebook.parents[1] / "build" / "failed" / notebook.name
             try:
                 failed.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(executed, failed)
                 place = f"see {failed}"
-            except OSError as lost:
-                place = f"the notebook as far as it ran is not kept: {lost}"
-            raise RunError(f"{notebook.stem}: {type(error).__name__}: {error}\n{place}") from error
+            except OSError as full:
+                place = f"the notebook as far as it ran is not kept: {full}"
+            told = "\n".join([f"{notebook.stem}: {type(error).__name__}: {error}", *lost, place])
+            raise RunError(told) from error
 
 
 def kill_kernels() -> None:
