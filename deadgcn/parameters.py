@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from deadgcn.config import METHODS, Config
 
@@ -20,13 +20,26 @@ def _plain(dataset: str) -> str:
     return dataset
 
 
+# Labels that notebooks give to arms, METHODS included.
+TAKEN = (*METHODS, "Pruning as in the text", "ReLU, our recipe", "ReLU, no weight decay")
+# matplotlib hides what starts with _ and draws formulas between $ signs; pandas reads some words as missing.
+LABEL = re.compile(r"(?![_ ])[^$]{1,60}(?<! )")
+MISSING = re.compile(r"#?n/?a|#n/a n/a|<na>|-?(1\.#)?q?(nan|ind)|none|null", flags=re.I)
+
+
+def _words(label: str) -> list[str]:
+    return re.findall(r"\w+", label.lower())  # by these the report knows an arm's numbers
+
+
 def _arms(arms: dict[str, dict]) -> dict[str, dict]:
     for label, settings in arms.items():
-        if label in METHODS or (
-            keys := settings.keys() & {"dataset", "method", "num_layers", "seed", "split"}
-        ):
-            fault = "is an arm of the study" if label in METHODS else f"must not set {', '.join(keys)}"
-            raise ValueError(f"the arm {label!r} {fault}")
+        if _words(label) in map(_words, TAKEN):
+            raise ValueError(f"the arm {label!r} is an arm of the study")
+        if not label.isprintable() or not LABEL.fullmatch(label) or MISSING.fullmatch(label):
+            rule = "1 to 60 printable characters without $, not starting with _, with no space at an end"
+            raise ValueError(f"an arm's label must be {rule}, and no word such as None, but is {label!r}")
+        if keys := settings.keys() & {"dataset", "method", "num_layers", "seed", "split"}:
+            raise ValueError(f"the arm {label!r} must not set {', '.join(keys)}")
         Config(method=label, **settings)
     return arms
 
@@ -67,3 +80,9 @@ class Parameters(Config, strict=True):
     scheduler: Annotated[str, Field(pattern=r"^((tcp|tls)://[^\s/]+:\d{1,5})?$")] = None  # empty: no Dask
     output_dir: str = None
     input_dir: str = None
+
+    @model_validator(mode="after")
+    def _depths_differ(self) -> "Parameters":
+        if (depth := self.example_num_layers) in (deeper := self.deeper_depths or ()):
+            raise ValueError(f"example_num_layers must not be in deeper_depths {deeper}, but is {depth}")
+        return self

@@ -66,11 +66,12 @@ def project(post: Tensor, y: Tensor, most: int = 400) -> tuple[pd.DataFrame, dic
 
     Returns points (node, class, x and y in units of the spread), `most` at most, classes in proportion, and
     measures: ``line`` and ``classes``, the shares of the variance along x and between the classes' means
-    (missing where all nodes are alike up to rounding), and ``spread``, the RMS distance to the mean.
+    (missing where all nodes are alike up to rounding), and ``spread``, the RMS distance to the mean. All are
+    missing, and all points in one place, where embeddings are not finite.
     """
     scale = post.double().abs().max().clamp(min=torch.finfo(torch.double).tiny)
     centred = post.double() / scale - (post.double() / scale).mean(0)
-    if centred.abs().max() < 1e-6:
+    if not centred.abs().max() >= 1e-6:  # or they are not finite
         centred = torch.zeros_like(centred)
     u, values, _ = torch.linalg.svd(centred, full_matrices=False)
     total = values.square().sum()

@@ -56,6 +56,14 @@ def test_projection_of_nodes_that_are_all_alike():
     plot_projection(points, measures, plt.subplots()[1]).figure.canvas.draw()
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_projection_of_a_network_that_diverged(value):
+    post = POST.index_fill(1, torch.tensor([1]), value)
+    points, measures = project(post, CLASSES)
+    assert np.isnan([*measures.values()]).all() and len(points) == 4
+    plot_projection(points, measures, plt.subplots()[1]).figure.canvas.draw()
+
+
 def test_a_slider_redraws_the_picture(monkeypatch):
     shown, sliders = [], []
     monkeypatch.setattr(activations, "HBox", lambda children: sliders.extend(children) or HBox(children))
