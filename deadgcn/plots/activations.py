@@ -90,6 +90,8 @@ def plot_projection(points: pd.DataFrame, measures: Mapping[str, float], ax: plt
     points = points.sort_values("class").astype({"class": str})
     sns.scatterplot(points, x="x", y="y", hue="class", style="class", s=8, linewidth=0, ax=ax)
     sns.move_legend(ax, "upper left", bbox_to_anchor=(1, 1))
+    if points["class"].nunique() > 12:  # they would fill the figure
+        ax.get_legend().remove()
     text = "line {line:.0%}, classes {classes:.0%}\nspread {spread:.2g}".format(**measures)
     ax.set(xticks=[], yticks=[], xlabel=text, ylabel="")
     ax.set_aspect("equal", "datalim")
