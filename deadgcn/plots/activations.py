@@ -66,8 +66,7 @@ def project(post: Tensor, y: Tensor, most: int = 400) -> tuple[pd.DataFrame, dic
 
     Returns points (node, class, x and y in units of the spread), `most` at most, classes in proportion, and
     measures: ``line`` and ``classes``, the shares of the variance along x and between the classes' means
-    (missing where all nodes are alike up to rounding), and ``spread``, the RMS distance to the mean. All are
-    missing, and all points in one place, where embeddings are not finite.
+    (missing where all nodes are alike up to rounding), and ``spread``, the RMS distance to the mean.
     """
     scale = post.double().abs().max().clamp(min=torch.finfo(torch.double).tiny)
     centred = post.double() / scale - (post.double() / scale).mean(0)

@@ -82,6 +82,8 @@ def test_arms_are_labels_with_settings():
         ("[half]", "arms"),
         ("{gat: {conv: gat}}", "conv"),
         ("{relu-pruning: {strip: true}}", "relu-pruning"),  # the report's name of ReLU + pruning
+        ("{ReLU + pruning: {act: elu}}", "ReLU"),
+        ("{LeakyReLU: {act: elu}}", "LeakyReLU"),
         ("{'ReLU, our recipe': {act: elu}}", "our recipe"),
     ],
 )
