@@ -1,8 +1,12 @@
+import io
+
+import pandas as pd
 import pytest
 from parameters import check, read_defaults
 from tiny_project import write_notebook
 
 from deadgcn.config import ParameterError
+from deadgcn.parameters import Parameters
 
 
 def test_defaults_are_the_literals_of_the_tagged_cell(tmp_path):
@@ -116,11 +120,35 @@ def test_arms_are_labels_with_settings():
         ("{half: 3}", "half"),
         ("[half]", "arms"),
         ("{gat: {conv: gat}}", "conv"),
+        ("{relu-pruning: {strip: true}}", "relu-pruning"),  # the report's name of ReLU + pruning
+        ("{ReLU + pruning: {act: elu}}", "ReLU"),
+        ("{LeakyReLU: {act: elu}}", "LeakyReLU"),
+        ("{'ReLU, our recipe': {act: elu}}", "our recipe"),
     ],
 )
 def test_arms_that_are_none_are_refused(arms, told):
     with pytest.raises(ParameterError, match=told):
         check("--set", f"arms: {arms}", ARMS)
+
+
+@pytest.mark.parametrize("label", ["", "$x$", "_x", " x", "x ", "a\tb", "a\rb", "\ud800", "x" * 61])
+def test_labels_that_no_figure_or_table_shows_are_refused(label):
+    with pytest.raises(ParameterError, match="label"):
+        Parameters(arms={label: {"strip": True}})
+
+
+MISSING = ["NA", "n/a", "#N/A N/A", "None", "null", "NaN", "-nan", "1.#IND", "<NA>"]
+LABELS = ["1", "1e5", "True", "NaN-ELU", "α = 0.5", "日本", "<b>", "a,b", 'a "b"', "#"]
+
+
+@pytest.mark.parametrize("label", [*MISSING, *LABELS])
+def test_labels_are_legal_if_a_table_gives_them_back(label):
+    column = pd.DataFrame({"method": ["ReLU", label]}).to_csv(index=False)
+    if pd.read_csv(io.StringIO(column))["method"].tolist() == ["ReLU", label]:
+        assert label in Parameters(arms={label: {"strip": True}}).arms
+    else:
+        with pytest.raises(ParameterError, match="label"):
+            Parameters(arms={label: {"strip": True}})
 
 
 def test_a_setting_of_arms_is_told_where_it_goes():
