@@ -78,7 +78,7 @@ class Touch(str):
     """Unpickling one of these creates the file of that name."""
 
     def __reduce__(self):
-        return Path.touch, (Path(self),)
+        return Path.touch, (Path(str(self)),)
 
 
 def test_a_pickle_is_opened_only_if_its_checksum_was_recorded_before(root, tmp_path):
