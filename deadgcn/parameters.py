@@ -3,9 +3,9 @@
 import re
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
-from deadgcn.config import METHODS, Config
+from deadgcn.config import Config
 
 
 def _ascending(values: list[int]) -> list[int]:
@@ -20,13 +20,21 @@ def _plain(dataset: str) -> str:
     return dataset
 
 
+# The words of labels that notebooks give to arms, by which the report knows their numbers.
+TAKEN = "relu|relu pruning|leakyrelu|pruning as in the text|relu our recipe|relu no weight decay".split("|")
+# matplotlib hides what starts with _ and draws formulas between $ signs; pandas reads some words as missing.
+LABEL = r"(?!(#?n/?a|#n/a n/a|<na>|-?(1\.#)?q?(nan|ind)|none|null)$)(?![_ ])[^$]{1,60}(?<! )"
+
+
 def _arms(arms: dict[str, dict]) -> dict[str, dict]:
     for label, settings in arms.items():
-        if label in METHODS or (
-            keys := settings.keys() & {"dataset", "method", "num_layers", "seed", "split"}
-        ):
-            fault = "is an arm of the study" if label in METHODS else f"must not set {', '.join(keys)}"
-            raise ValueError(f"the arm {label!r} {fault}")
+        if re.sub(r"\W+", " ", label).strip().lower() in TAKEN:
+            raise ValueError(f"the arm {label!r} is an arm of the study")
+        if not label.isprintable() or not re.fullmatch(LABEL, label, flags=re.I):
+            rule = "1 to 60 printable characters without $, not starting with _, with no space at an end"
+            raise ValueError(f"an arm's label must be {rule}, and no word such as None, but is {label!r}")
+        if keys := settings.keys() & {"dataset", "method", "num_layers", "seed", "split"}:
+            raise ValueError(f"the arm {label!r} must not set {', '.join(keys)}")
         Config(method=label, **settings)
     return arms
 
@@ -67,3 +75,9 @@ class Parameters(Config, strict=True):
     scheduler: Annotated[str, Field(pattern=r"^((tcp|tls)://[^\s/]+:\d{1,5})?$")] = None  # empty: no Dask
     output_dir: str = None
     input_dir: str = None
+
+    @model_validator(mode="after")
+    def _depths_differ(self) -> "Parameters":
+        if (depth := self.example_num_layers) in (deeper := self.deeper_depths or ()):
+            raise ValueError(f"example_num_layers must not be in deeper_depths {deeper}, but is {depth}")
+        return self

@@ -1,16 +1,70 @@
 """The command `python paper NOTEBOOK ...`; see execute.py."""
 
+import os
 import signal
 import sys
 from pathlib import Path
 
-if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until all is imported: there is nothing to clean up
-sys.path[0] = str(Path(__file__).resolve().parent)  # some modules are imported later, from another folder
+HERE = Path(__file__).resolve().parent
+# Only variables by which programs, files and networks are found reach a run. Others change its numbers
+# (ATEN_CPU_CAPABILITY), its notebooks (TORCH_LOGS) or what Python does (PYTHONINSPECT).
+PASSED = "PATH HOME USER LOGNAME TMPDIR LD_LIBRARY_PATH LD_PRELOAD DYLD_LIBRARY_PATH CUDA_VISIBLE_DEVICES"
+PASSED += " LOKY_MAX_CPU_COUNT SSL_CERT_FILE SSL_CERT_DIR REQUESTS_CA_BUNDLE CURL_CA_BUNDLE"
+PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy")
+OWN = {"LC_ALL": "C.UTF-8", "PYTHONUTF8": "1", "PYTHONHASHSEED": "0", "PYTHONNOUSERSITE": "1"}
+# joblib's resource trackers clean up after killed kernels; that is no reason to warn.
+OWN |= {"PYTHONWARNINGS": "ignore:resource_tracker", "PAPER_ENVIRONMENT": "own"}
+# Settings of Jupyter, IPython and matplotlib are not the user's, whose home may also be read-only.
+for folder in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "IPYTHONDIR", "MPLCONFIGDIR"):
+    OWN[folder] = str(HERE.parent / "build" / "settings" / folder.lower())
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def passes(name: str) -> bool:
+    """Whether a variable of the user's reaches a run."""
+    return name in PASSED.split() or name.lower() in PROXIES or name.startswith("DASK_")
+
+
+def interrupt(*_: object) -> None:
+    """End kernels and remove stages, in which a second signal must not interfere."""
+    ignore_signals()
+    raise KeyboardInterrupt
+
+
+def ignore_signals() -> None:
+    """Let nothing but SIGKILL end this process."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+if os.environ.get("PAPER_ENVIRONMENT") != "own":
+    for number in range(3):  # a closed stream's number would be given to another file
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # until they are heard below
+    variables = OWN | {name: value for name, value in os.environ.items() if passes(name)}
+    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], variables)
+
+heard = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]  # others: nohup
+for number in heard:
+    signal.signal(number, signal.SIG_DFL)  # until all is imported: there is nothing to clean up
+signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+sys.path[0] = str(HERE)  # some modules are imported later, from another folder
 
 from execute import main  # noqa: E402
 
-for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # end the kernels, remove the stages
-    if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
-        signal.signal(number, signal.default_int_handler)
-sys.exit(main())
+for number in heard:
+    signal.signal(number, interrupt)
+try:
+    try:
+        status = main()
+    finally:
+        ignore_signals()
+        sys.stdout.flush()
+except BrokenPipeError:  # its reader has ended, as `head` does
+    for number in (1, 2):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+    status = 1
+sys.exit(status)

@@ -9,6 +9,7 @@ import ast
 import copy
 import json
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -129,4 +130,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # as of other programs that print, such as `cat x | head`
     main()

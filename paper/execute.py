@@ -7,14 +7,12 @@ Exit status: 0 if all ran, 1 if one failed, 2 for a refused parameter, data set 
 
 import argparse
 import contextlib
-import errno
 import functools
 import json
 import logging
 import os
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
 import threading
@@ -24,12 +22,12 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
 from kernel import execute, kill_kernels
-from outputs import STAGE, RunError, check_tables, record, scrub
+from outputs import STAGE, RunError, check_made, check_places, check_settings, check_tables, record, scrub
 from parameters import check, read_defaults
 
 from deadgcn.config import ParameterError, label_of, show
+from deadgcn.experiments.cache import lock
 
 REPORT = "11_report"  # its page is kept, not the executed notebook
 
@@ -44,14 +42,16 @@ def plan(
     """
     notebooks = [path.resolve() for path in notebooks]
     folder, root = notebooks[0].parents[:2]
-    defaults = {path: read_defaults(path) for path in {*notebooks, *folder.glob("*.ipynb")}}
-    known = {name: value for values in defaults.values() for name, value in values.items()}
-    told = {}
+    defaults, known, told = {path: read_defaults(path) for path in notebooks}, {}, {}
+    for path in sorted({*folder.glob("*.ipynb")} - {*notebooks}):  # a file may be meant for several runs
+        with contextlib.suppress(ParameterError, OSError):  # what is not asked for may be damaged
+            known |= read_defaults(path)
+    known |= {name: value for values in defaults.values() for name, value in values.items()}
     for path in files:
         if not path.exists():
             beside = ", ".join(sorted(str(other) for other in path.parent.glob("*.yaml")))
             raise ParameterError(f"-f {path}: there is no such file; in its folder are {beside or 'none'}")
-        told |= check(f"-f {path}", path.read_text(encoding="utf-8", errors="replace"), known)
+        told |= check(f"-f {path}", path.read_bytes(), known)
     own, asked_before = {name for path in notebooks for name in defaults[path]}, {}
     for text in texts:
         asked = check("--set", text, known)
@@ -67,12 +67,13 @@ def plan(
     if "output_dir" in told:
         raise ParameterError("-f and --set cannot set output_dir; use --output-dir DIR")
     place = root / (place or f"build/run-{zlib.crc32(json.dumps(told, sort_keys=True).encode()):08x}")
+    check_settings(place, root, told)
     seen = os.path.relpath(place, root)  # parameters are relative to the project
     common, given = _params(root, "common", known), {}
     for path in notebooks:
         folders = {"output_dir": f"{seen}/{STAGE}/{path.stem}", "input_dir": seen}
         values = defaults[path] | common | _params(root, path.stem, defaults[path]) | folders | told
-        given[path] = {name: values[name] for name in defaults[path]}
+        given[path] = {name: values[name] for name in defaults[path] if values[name] is not ...}
     for values in given.values():
         if (depth := values.get("example_num_layers")) in (deeper := values.get("deeper_depths", ())):
             raise ParameterError(f"example_num_layers must not be in deeper_depths {deeper}, but is {depth}")
@@ -83,7 +84,7 @@ def plan(
 
 def _params(root: Path, name: str, known: dict[str, Any]) -> dict[str, Any]:
     path = root / "params" / f"{name}.yaml"
-    return check(f"params/{name}.yaml", path.read_text(encoding="utf-8"), known) if path.exists() else {}
+    return check(f"params/{name}.yaml", path.read_bytes(), known) if path.exists() else {}
 
 
 @functools.cache
@@ -109,6 +110,7 @@ def run(notebook: Path, given: dict[str, Any], output_dir: Path) -> None:
         if "input_dir" in given:
             check_tables(notebook.parents[1] / given["input_dir"])
         nb = execute(notebook, given)
+        check_made(nb, stage, dataset)
         page, text = report / "notebooks" / notebook.name, scrub(nb, notebook.parents[1])
         if notebook.stem == REPORT:
             from report import render  # nbconvert is slow to import
@@ -117,10 +119,10 @@ def run(notebook: Path, given: dict[str, Any], output_dir: Path) -> None:
         page.parent.mkdir(parents=True, exist_ok=True)
         page.write_text(text, encoding="utf-8")
         record(stage, dataset, notebook.stem, given)
-        for path in [path for path in stage.rglob("*") if path.is_file()]:
-            place = output_dir / path.relative_to(stage)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(path, place)
+        paths = [path.relative_to(stage) for path in stage.rglob("*") if path.is_file()]
+        check_places(output_dir, paths)
+        for path in paths:
+            os.replace(stage / path, output_dir / path)
     finally:
         shutil.rmtree(stage, ignore_errors=True)
         with contextlib.suppress(OSError):  # another one's stage is there
@@ -156,7 +158,6 @@ def run_all(given: dict[Path, dict[str, Any]], output_dir: Path) -> None:
                 for one in started:
                     one.result()
         except KeyboardInterrupt:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one must not disturb the cleaning up
             stop.set()
             logging.disable()  # nbclient reports each kernel's death
             threading.Thread(target=kill_kernels, daemon=True).start()
@@ -184,23 +185,18 @@ def main(argv: list[str] | None = None) -> int:
         if done.returncode or args.dry:
             return 2 if done.returncode else 0
         print(f"outputs go to {place}; another run that writes there is waited for", flush=True)
-        for kind in ("figures", "results", "report"):  # what cannot be written to is an error before any work
-            (place / kind).mkdir(parents=True, exist_ok=True)
         root = next(iter(given)).parents[1]
-        if told and place != root:
-            again = shlex.join(["-f", f"{place}/settings.yaml", "--output-dir", str(place)])
-            lines = [f"# python paper {shlex.join(map(str, given))} {again}\n".replace(f"{root}/", "")]
-            lines += [f"{name}: {json.dumps(value)}\n" for name, value in told.items()]
-            (place / "settings.yaml").write_text("".join(lines), encoding="utf-8")
-        with contextlib.ExitStack() as held:
-            try:
-                # A soft lock would wait for ever for a file that a real one left.
-                held.enter_context(FileLock(place / ".lock", fallback_to_soft=False))
-            except OSError as error:
-                if error.errno not in (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK):
-                    raise
-                print(f"warning: {place / '.lock'} cannot be locked; run nothing else there", file=sys.stderr)
+        check_places(place)
+        with lock(place / ".lock"):
+            check_settings(place, root, told)  # another command may have written there meanwhile
+            if told and place != root:
+                again = shlex.join(["-f", f"{place}/settings.yaml", "--output-dir", str(place)])
+                lines = [f"# python paper {shlex.join(map(str, given))} {again}\n".replace(f"{root}/", "")]
+                lines += [f"{name}: {json.dumps(value)}\n" for name, value in told.items()]
+                (place / "settings.yaml").write_text("".join(lines), encoding="utf-8")
             run_all(given, place)
+    except BrokenPipeError:
+        raise  # nobody reads what is printed
     except (ParameterError, RunError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1 if isinstance(error, RunError) else 2

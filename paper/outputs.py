@@ -1,15 +1,25 @@
 """What a run leaves: scrubbed notebooks, and a record of where each file comes from."""
 
+import errno
 import hashlib
 import json
+import os
 import platform
 import re
+from collections.abc import Collection
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from parameters import read_yaml
+
+from deadgcn.config import PROJECT, ParameterError
+
 STAGE = ".stage"  # below the outputs' root, so that a rename moves files into place
 PACKAGES = ("torch", "torch-geometric", "numpy", "scipy", "pandas", "matplotlib", "seaborn")
+MADE = (".png", ".csv", ".json", ".ipynb", ".html", ".gz", ".pth")  # by notebooks
+KINDS = ("figures", "results", "report")
+FREE = {"dataset", "n_jobs", "scheduler"}  # settings that runs in one folder need not share
 NOT_KEPT = (".gz", ".pth")  # as in .gitignore
 CPUINFO = Path("/proc/cpuinfo")
 # Many processors share a model name, such as "AMD EPYC"; the other fields tell them apart.
@@ -18,6 +28,45 @@ CPU = ("model name", "cpu family", "model", "stepping", "CPU implementer", "CPU 
 
 class RunError(RuntimeError):
     """A notebook that did not run to its end, or a table that was edited."""
+
+
+def check_settings(place: Path, root: Path, told: dict[str, Any]) -> None:
+    """Raise ParameterError if the outputs in a folder are of other settings, but for the data set.
+
+    Tables of different settings would be read as one study. The project's own are those of the defaults.
+    """
+    kept, path = told, place / "settings.yaml"
+    if path.exists() and place != root:
+        kept = read_yaml(str(path), path.read_bytes())
+    elif place == root or any(place.glob("results/*/provenance")):
+        kept = {}
+    one, other = ({name: v for name, v in each.items() if name not in FREE} for each in (kept, told))
+    if one != other:
+        texts = [json.dumps(each) if each else "the defaults" for each in (one, other)]
+        here = (
+            f"{place} has outputs of {texts[0]}, and this run is of {texts[1]}; choose another --output-dir"
+        )
+        raise ParameterError(f"{here}, or the same settings (-f {path})" if one else here)
+
+
+def check_places(root: Path, paths: Collection[Path] = ()) -> None:
+    """Make folders for outputs; raise OSError for what is there, but no file of a run can be written to.
+
+    `paths` are those of the files, below `root`, if they are known.
+    """
+    targets = [root / path for path in paths]
+    folders = [PROJECT / ".cache", *(root / kind for kind in KINDS), *(path.parent for path in targets)]
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True)
+    there = [path for kind in KINDS for path in (root / kind).rglob("*")]
+    for path in [*folders, *there, *targets]:
+        folder = path.is_dir()
+        if folder and not os.access(path, os.W_OK | os.X_OK):
+            raise OSError(errno.EACCES, "nothing can be written there", str(path))
+        if folder and (path.suffix in MADE or path in targets):
+            raise OSError(errno.EISDIR, "a folder is in the place of a file", str(path))
+        if not folder and not path.is_file() and os.path.lexists(path):
+            raise OSError(errno.EEXIST, "is neither a file nor a folder", str(path))
 
 
 def scrub(nb: Any, root: Path) -> str:
@@ -42,6 +91,17 @@ def scrub(nb: Any, root: Path) -> str:
     text = re.sub(rf"/{re.escape(STAGE)}/\w+", "", text)
     text = text.replace("](../", "](../../")  # it is a folder further down than its source
     return text.replace("(11_report.ipynb)", "(../report.html)")
+
+
+def check_made(nb: Any, stage: Path, dataset: str) -> None:
+    """Raise RunError for a figure or table that a line of the notebook's writes, but which is not there."""
+    code = "\n".join(cell.source for cell in nb.cells if cell.cell_type == "code")
+    figures = re.findall(r'^dg\.publish\(\w+, "(\w+)", .*study\.figures\)', code, flags=re.M)
+    tables = re.findall(r'^\w+\.to_csv\(study\.results / "([\w.]+)"', code, flags=re.M)
+    names = [f"figures/{dataset}/{name}.png" for name in figures]
+    names += [f"results/{dataset}/{name}" for name in tables]
+    if missing := [name for name in names if not (stage / name).is_file()]:
+        raise RunError(f"the notebook ran to its end, but did not make {', '.join(missing)}")
 
 
 def record(stage: Path, dataset: str, notebook: str, settings: dict[str, Any]) -> None:

@@ -12,7 +12,6 @@ import os
 import secrets
 import shutil
 import sys
-import tempfile
 import warnings
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -55,36 +54,28 @@ def store(folder: Path, key: str, result: Mapping[str, Mapping]) -> None:
     write(path, _checksum(key, saved) + saved)
 
 
-def check_writable(folder: Path) -> None:
-    """Raise ``OSError`` unless finished runs can be stored."""
-    try:
-        (folder / "runs").mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder / "runs").close()
-    except OSError as error:
-        raise OSError(f"finished runs cannot be kept in {folder}: {error}") from error
-
-
 def claim(folder: Path, key: str) -> AbstractContextManager:
     """A lock, held while something is computed and stored; a killed process lets go of it."""
     place = _path(folder, key).parent.with_suffix(".lock")  # few files: some keys share one
     place.parent.mkdir(parents=True, exist_ok=True)
-    return _lock(place)
+    return lock(place)
 
 
 def core(folder: Path) -> AbstractContextManager:
     """One of as many locks as there are cores, held: more processes at once would be slower together."""
     while True:
         with contextlib.suppress(Timeout):
-            return _lock(folder / f"core-{secrets.randbelow(cpu_count())}.lock", timeout=0.02)
+            return lock(folder / f"core-{secrets.randbelow(cpu_count())}.lock", timeout=0.02)
 
 
-def _lock(path: Path, timeout: float = -1) -> AbstractContextManager:
+def lock(path: Path, timeout: float = -1) -> AbstractContextManager:
+    """A lock on a file, held; a warning in place of it where the disk knows no locks."""
     try:
         return FileLock(path, fallback_to_soft=False).acquire(timeout=timeout)
     except OSError as error:
         if error.errno not in (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK):  # as on some network file systems
             raise
-        warnings.warn(f"{path} cannot be locked ({error.strerror}): runs may be trained twice", stacklevel=2)
+        warnings.warn(f"{path} cannot be locked ({error.strerror}); run nothing else there", stacklevel=2)
         return contextlib.nullcontext()
 
 

@@ -14,6 +14,7 @@ import torch
 from torch_geometric.data import Data
 
 from deadgcn.config import METHODS, PROJECT, Config, label_of
+from deadgcn.data import check_files
 from deadgcn.data.graphs import check_name, load_graph, read_graph, resolve_dataset
 from deadgcn.data.own import Content, checked
 from deadgcn.experiments.parallel import run_chunks
@@ -127,11 +128,14 @@ class Study:
         """The table that `make profiles` has kept for this data set, or `otherwise` if there is none.
 
         A table counts if its parameters `same` had these values, and if its column n has no fewer runs.
+        Raises ``DataError`` if it is not as its record says.
         """
         folder, file = PROJECT / "results" / "profiles" / profile / self.dataset, f"{table}.csv"
         for path in folder.glob("provenance/*.json"):
             made = json.loads(path.read_text(encoding="utf-8"))
-            if f"results/{self.dataset}/{file}" in made["files"] and same.items() <= made["settings"].items():
+            checksum = made["files"].get(f"results/{self.dataset}/{file}")
+            if checksum and same.items() <= made["settings"].items():
+                check_files({folder / file: checksum})
                 kept = pd.read_csv(folder / file)
                 if "n" not in kept or not kept["n"].max() < otherwise["n"].max():
                     return kept

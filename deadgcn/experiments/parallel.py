@@ -21,7 +21,7 @@ from tqdm import tqdm
 from deadgcn.config import PROJECT, Config
 from deadgcn.data.graphs import load_graph
 from deadgcn.data.own import Content
-from deadgcn.experiments.cache import check_writable, claim, core, load, store
+from deadgcn.experiments.cache import claim, core, load, store
 from deadgcn.experiments.tables import module_of
 
 WORTH_A_PROCESS = 4_000  # layers x runs x epochs, seconds of work: below this, starting workers costs more
@@ -60,7 +60,8 @@ def run_chunks(
     # The costliest first, so that no core is idle at the end.
     pending = sorted(chunks.values(), key=cost, reverse=True)
     if folder and pending:
-        check_writable(folder)
+        with claim(folder, "nothing"):  # an error now if it cannot be written to, not after the training
+            pass
     bar = tqdm(total=sum(map(len, pending)), unit="run", disable=not pending)
     with bar, closing(_compute(work, folder, pending, n_jobs, scheduler)) as done:
         for number, computed in done:

@@ -64,7 +64,10 @@ class Tables:
             pd.concat(epochs, ignore_index=True),
             pd.concat(layers, ignore_index=True),
             list(configs),
-            [{n: torch.as_tensor(p) for n, p in result["best_state"].items()} for result in results],
+            [
+                {n: torch.as_tensor(p, device="cpu") for n, p in result["best_state"].items()}
+                for result in results
+            ],
         )
 
     def save(self, folder: str | Path, prefix: str) -> None:

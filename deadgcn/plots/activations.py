@@ -70,7 +70,7 @@ def project(post: Tensor, y: Tensor, most: int = 400) -> tuple[pd.DataFrame, dic
     """
     scale = post.double().abs().max().clamp(min=torch.finfo(torch.double).tiny)
     centred = post.double() / scale - (post.double() / scale).mean(0)
-    if centred.abs().max() < 1e-6:
+    if not centred.abs().max() >= 1e-6:  # or they are not finite
         centred = torch.zeros_like(centred)
     u, values, _ = torch.linalg.svd(centred, full_matrices=False)
     total = values.square().sum()
@@ -89,6 +89,8 @@ def plot_projection(points: pd.DataFrame, measures: Mapping[str, float], ax: plt
     points = points.sort_values("class").astype({"class": str})
     sns.scatterplot(points, x="x", y="y", hue="class", style="class", s=8, linewidth=0, ax=ax)
     sns.move_legend(ax, "upper left", bbox_to_anchor=(1, 1))
+    if points["class"].nunique() > 12:  # they would fill the figure
+        ax.get_legend().remove()
     text = "line {line:.0%}, classes {classes:.0%}\nspread {spread:.2g}".format(**measures)
     ax.set(xticks=[], yticks=[], xlabel=text, ylabel="")
     ax.set_aspect("equal", "datalim")

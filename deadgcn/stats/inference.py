@@ -65,7 +65,7 @@ def holm(p_values: Sequence[float]) -> np.ndarray:
 
 def seeds_needed(std: float, effect: float) -> float:
     """Pairs that a two-sided t test needs for a power of 0.8, if differences have mean `effect` and `std`."""
-    if np.isnan([std, effect]).any() or effect == 0:
+    if np.isnan([std, effect]).any() or abs(effect) <= ROUNDING * std:
         return np.nan
     if std == 0:
         return 2.0

@@ -1,4 +1,7 @@
+import errno
+import os
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -66,6 +69,27 @@ def test_a_checkpoint_runs_no_code(tmp_path, capsys):
     with pytest.raises(ValueError, match=r"a\.pth"):
         load_model(tmp_path / "a.pth")
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("nowhere"), Path.touch])
+def test_whatever_stands_in_place_of_a_run_means_train_again(make, tmp_path, entry, capsys):
+    entry.unlink()
+    make(entry)
+    assert cache.load(tmp_path, "key") is None and str(entry) in capsys.readouterr().err
+    cache.store(tmp_path, "key", VALUE)
+    assert repr(cache.load(tmp_path, "key")) == repr(VALUE)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP])
+def test_where_files_cannot_be_locked_it_warns_and_goes_on(number, tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with pytest.warns(UserWarning, match=rf"{tmp_path}/runs/.*\.lock"), cache.claim(tmp_path, "key"):
+        cache.store(tmp_path, "key", VALUE)
+    with pytest.warns(UserWarning, match=rf"{tmp_path}/core-\d+\.lock"), cache.core(tmp_path):
+        assert repr(cache.load(tmp_path, "key")) == repr(VALUE)
 
 
 def test_a_core_is_waited_for(tmp_path, monkeypatch):

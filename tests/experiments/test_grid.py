@@ -3,7 +3,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import joblib
@@ -16,6 +16,7 @@ from deadgcn.config import Config
 from deadgcn.experiments import grid as experiments
 from deadgcn.experiments import parallel
 from deadgcn.experiments.grid import METHODS, grid, run_grid
+from deadgcn.experiments.pyg_reference import run_reference
 
 SMALL = {"dataset": "SyntheticCora", "epochs": 3, "hidden_channels": 4}
 
@@ -120,6 +121,86 @@ def test_functions_are_trained_anew_and_never_taken_for_each_other(tmp_path, tra
     assert len(trained) == 5
     losses = tables.epochs.groupby("method")["train_loss"].apply(list)
     assert losses["other"] == losses["ReLU"] != losses["one"]
+
+
+def test_modules_are_known_by_all_that_they_hold(tmp_path, trained):
+    def run(act):
+        return run_grid(grid({"own": {"act": act}}, num_layers=1, **SMALL), cache=tmp_path).epochs
+
+    plain, hooked = run(torch.nn.ELU()), torch.nn.ELU()
+    hooked.register_forward_hook(lambda _, __, out: 3 * out)
+    for _ in range(2):
+        assert run(torch.nn.ELU()).equals(plain) and not run(hooked).equals(plain)
+    assert not run(torch.nn.ELU(0.5)).equals(plain)
+    assert len(trained) == 4
+
+
+@pytest.mark.parametrize("name", ["ATEN_CPU_CAPABILITY", "MKL_ENABLE_INSTRUCTIONS", "ONEDNN_MAX_CPU_ISA"])
+def test_variables_that_choose_other_kernels_belong_to_a_run(name, tmp_path, trained, monkeypatch):
+    configs = grid(["ReLU"], num_layers=1, **SMALL)
+    run_grid(configs, cache=tmp_path)
+    monkeypatch.setenv(name, "SSE4_2")
+    run_grid(configs, cache=tmp_path)
+    monkeypatch.setenv("MKL_NUM_THREADS", "2")  # training has one thread anyway
+    run_grid(configs, cache=tmp_path)
+    assert len(trained) == 2
+
+
+@pytest.mark.parametrize("place", ["file", "nowhere", "full/runs"])
+def test_a_cache_that_cannot_be_written_is_found_before_training(place, tmp_path, trained):
+    (tmp_path / "file").touch()
+    (tmp_path / "nowhere").symlink_to("missing/too")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "runs").touch()
+    folder = tmp_path / place.partition("/")[0]
+    with pytest.raises(OSError, match=str(folder)):
+        run_grid(grid(["ReLU"], **SMALL), cache=folder)
+    assert trained == []
+
+
+@contextmanager
+def session(threads=2, flush=False, dtype=torch.float64, precision="medium", device=None):
+    """A user's session with settings of torch that are not ours."""
+    torch.set_num_threads(threads)
+    torch.set_flush_denormal(flush)
+    torch.set_default_dtype(dtype)
+    torch.set_float32_matmul_precision(precision)
+    torch.set_default_device(device)
+    try:
+        yield
+    finally:
+        torch.set_default_device(None)
+        torch.set_default_dtype(torch.float32)
+        torch.set_float32_matmul_precision("highest")
+        torch.set_flush_denormal(True)
+
+
+@pytest.mark.parametrize(
+    "around",
+    [session(), session(device="meta"), torch.autocast("cpu"), torch.inference_mode(), session(flush=True)],
+)
+def test_the_callers_session_changes_no_number_and_stays_as_it_was(around, twin):
+    arms = {"ReLU": {}, "own": {"act": lambda z: z * torch.sigmoid(z)}}
+    configs = grid(arms, num_layers=2, **SMALL)
+
+    def results():
+        own = run_grid(configs, graph=twin, name="Twin", n_jobs=1, cache=None)
+        reference = run_reference(configs[:1], twin, cache=None)
+        states = [{name: p.tolist() for name, p in state.items()} for state in own.states]
+        return repr(states), reference.to_csv(), own.layers.to_csv()
+
+    def state():
+        tiny = torch.tensor(1e-20, dtype=torch.float32, device="cpu")
+        dtype, precision = torch.get_default_dtype(), torch.get_float32_matmul_precision()
+        modes = torch.is_inference_mode_enabled(), torch.is_autocast_enabled("cpu"), torch.is_grad_enabled()
+        settings = torch.get_num_threads(), torch.get_default_device().type, (tiny * tiny).item() > 0
+        return dtype, precision, modes, settings
+
+    expected = results()
+    with around:
+        before, found = state(), results()
+        assert state() == before
+    assert found == expected
 
 
 def test_results_do_not_depend_on_the_number_of_processes(monkeypatch):

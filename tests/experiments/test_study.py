@@ -1,3 +1,4 @@
+import hashlib
 import json
 
 import pandas as pd
@@ -43,14 +44,18 @@ def test_a_kept_table_is_that_of_the_data_set_and_profile(folder):
     assert study.kept("full", "answers", own) is own
     for place, n in (("full/SyntheticCora", 50), ("kipf/SyntheticCora", 70), ("full/Cora", 80)):
         (records := folder / "results" / "profiles" / place / "provenance").mkdir(parents=True)
-        (records.parent / "answers.csv").write_text(f"n\n{n}\n")
-        made = {"files": {f"results/{records.parent.name}/answers.csv": "0"}, "settings": {"depths": [2, 4]}}
+        (records.parent / "answers.csv").write_text(text := f"n\n{n}\n")
+        files = {f"results/{records.parent.name}/answers.csv": hashlib.sha256(text.encode()).hexdigest()}
+        made = {"files": files, "settings": {"depths": [2, 4]}}
         (records / "07_x.json").write_text(json.dumps(made))
         (records / "08_y.json").write_text(json.dumps({"files": {}, "settings": {}}))
     assert study.kept("full", "answers", own)["n"].tolist() == [50]
     assert study.kept("full", "answers", own, depths=[2, 4])["n"].tolist() == [50]
     assert study.kept("full", "answers", own, depths=[2, 8]) is own  # made with other settings
     assert study.kept("full", "answers", more := own * 3) is more  # has fewer runs
+    (folder / "results/profiles/full/SyntheticCora/answers.csv").write_text("n\n51\n")
+    with pytest.raises(DataError, match=r"full/SyntheticCora/answers\.csv"):
+        study.kept("full", "answers", own)
 
 
 @pytest.mark.usefixtures("offline")

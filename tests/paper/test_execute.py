@@ -65,6 +65,7 @@ def test_the_executed_notebook_names_no_absolute_folder_time_or_process(executed
 
 
 FAILURES = {
+    "def broken(*_, **__): raise OSError\nget_ipython().showtraceback = broken\n1 / 0": "OSError",
     "raise ValueError('too\\nbad')": "ValueError: too",
     "import sys; sys.exit(0)": "sys.exit",
     "import os; os._exit(0)": "DeadKernelError",
@@ -150,8 +151,79 @@ def test_a_changed_run_leaves_a_file_of_its_settings_with_which_it_can_be_repeat
     before = contents(folder)
     assert call(project, "-f", str(folder / "settings.yaml")) == 0
     assert contents(folder) == before and list(project.glob("build/run-*")) == [folder]
-    assert call(project, "--set", "lr: 1", "--output-dir", ".") == 0
-    assert not (project / "settings.yaml").exists()
+
+
+def test_a_folder_takes_runs_of_one_setting_only(project, capsys):
+    """The data set, and how many processes train, may differ; the project's own are of the defaults."""
+    other = ["--output-dir", "out", "--set"]
+    assert call(project, *other, "epochs: 9") == 0
+    made = contents(project / "out")
+    for asked in ([*other, "lr: 1"], [*other, "{epochs: 9, lr: 1}"], ["--output-dir", "out"]):
+        assert call(project, *asked) == 2
+        said = capsys.readouterr().err
+        assert str(project / "out") in said and '{"epochs": 9}' in said
+    assert call(project, "--output-dir", ".", "--set", "lr: 1") == 2
+    assert contents(project / "out") == made and not (project / "results").exists()
+    file = write_file(project / "own.yaml", "{epochs: 9, dataset: CiteSeer}")
+    assert call(project, "--output-dir", "out", "-f", str(file), stems=("01_ok", "02_other")) == 0
+    assert call(project, "--output-dir", ".") == 0
+    write_file(project / "out" / "settings.yaml", "[damaged")
+    assert call(project, *other, "epochs: 9") == 2 and "settings.yaml" in capsys.readouterr().err
+
+
+def test_other_notebooks_need_not_be_whole(project):
+    write_file(project / "notebooks" / "Untitled.ipynb", "")
+    write_notebook(project / "notebooks" / "mine.ipynb", parameters="lr: str = 'high'\ncolour: str = 'red'")
+    file = write_file(project / "own.yaml", "{lr: 0.5, colour: blue}")
+    _, given, _ = plan([project / "notebooks" / "01_ok.ipynb"], [file], [], None)
+    assert next(iter(given.values()))["lr"] == 0.5
+    _, given, _ = plan([project / "notebooks" / "mine.ipynb"], [file], [], None)
+    assert next(iter(given.values()))["colour"] == "blue"
+
+
+def _fifo(path):
+    os.mkfifo(path)
+
+
+def _dangling(path):
+    path.symlink_to("nowhere")
+
+
+IN_THE_WAY = [("figures/Cora/a.png", Path.mkdir), ("results/Cora/ok.csv", Path.mkdir), (".lock", Path.mkdir)]
+IN_THE_WAY += [("report/notebooks", _dangling), ("results/Cora/ok.csv", _fifo), ("figures", Path.touch)]
+
+
+@pytest.mark.parametrize(("name", "make"), IN_THE_WAY)
+def test_what_is_in_the_way_is_named_before_a_kernel_starts(tmp_path, monkeypatch, capsys, name, make):
+    monkeypatch.setattr(execute, "execute", lambda *_: pytest.fail("a kernel was started"))
+    write_notebook(tmp_path / "notebooks" / "01_ok.ipynb", WRITE)
+    (tmp_path / "out" / name).parent.mkdir(parents=True)
+    make(tmp_path / "out" / name)
+    assert call(tmp_path, "--output-dir", "out") == 2
+    assert str(tmp_path / "out" / name) in capsys.readouterr().err
+
+
+def test_a_failure_while_files_are_moved_overwrites_none(tmp_path, capsys):
+    late = "from pathlib import Path\nPath('../out/results/Cora/ok.csv/x').mkdir(parents=True)"
+    early = WRITE.replace("'ok.csv'", "'early.csv'").replace(
+        "mkdir(parents=True)", "mkdir(parents=True, exist_ok=True)"
+    )
+    write_notebook(tmp_path / "notebooks" / "01_ok.ipynb", WRITE, early, late)
+    write_file(tmp_path / "out" / "results" / "Cora" / "early.csv", "earlier")
+    assert call(tmp_path, "--output-dir", "out") == 2
+    assert str(tmp_path / "out" / "results" / "Cora" / "ok.csv") in capsys.readouterr().err
+    assert contents(tmp_path / "out") == {"results/Cora/early.csv": b"earlier"}
+
+
+def test_where_there_are_no_locks_the_file_is_named_and_the_run_goes_on(tmp_path, monkeypatch, capsys):
+    def missing(*_):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr("fcntl.flock", missing)
+    monkeypatch.setattr(execute, "run_all", lambda *_: None)
+    write_notebook(tmp_path / "notebooks" / "01_ok.ipynb", WRITE)
+    assert call(tmp_path, "--output-dir", "out") == 0
+    assert str(tmp_path / "out" / ".lock") in capsys.readouterr().out
 
 
 def test_a_data_set_that_does_not_exist_is_refused(capfd):

@@ -1,10 +1,11 @@
+import contextlib
 import json
 import shutil
 
 import outputs
 import pytest
 from nbformat import v4
-from outputs import RunError, check_tables, record, scrub
+from outputs import RunError, check_made, check_tables, record, scrub
 from tiny_project import write_file
 
 
@@ -23,6 +24,19 @@ def test_processors_of_one_name_are_told_apart(tmp_path, monkeypatch):
     one = outputs.machine()["processor"]
     write_file(tmp_path / "cpuinfo", text.replace("17", "1"))
     assert one.startswith("AMD EPYC") and one != outputs.machine()["processor"]
+
+
+@pytest.mark.parametrize("made", ["figures/Cora/a.png", "results/Cora/b.csv", "both"])
+def test_what_a_notebook_says_it_writes_must_be_there(tmp_path, made):
+    lines = ['dg.publish(fig, "a", table, alt, study.figures)', 'table.to_csv(study.results / "b.csv")']
+    others = ["if more:\n    " + lines[0].replace('"a"', '"c"'), "# " + lines[1].replace("b.csv", "d.csv")]
+    nb = v4.new_notebook(cells=[v4.new_code_cell("\n".join([*lines, *others]))])
+    names = ["figures/Cora/a.png", "results/Cora/b.csv"]
+    for name in names if made == "both" else [made]:
+        write_file(tmp_path / name, "1")
+    missing = [name for name in names if not (tmp_path / name).exists()]
+    with pytest.raises(RunError, match=missing[0]) if missing else contextlib.nullcontext():
+        check_made(nb, tmp_path, "Cora")
 
 
 @pytest.fixture

@@ -1,8 +1,12 @@
+import io
+
+import pandas as pd
 import pytest
 from parameters import check, read_defaults
 from tiny_project import write_notebook
 
 from deadgcn.config import ParameterError
+from deadgcn.parameters import Parameters
 
 
 def test_defaults_are_the_literals_of_the_tagged_cell(tmp_path):
@@ -12,9 +16,35 @@ def test_defaults_are_the_literals_of_the_tagged_cell(tmp_path):
     assert read_defaults(notebook) == {"lr": 0.0005, "depths": [2, 64], "steps": -1}
 
 
-@pytest.mark.parametrize("line", ["x = 2 * 3", "x = f()", "x: int = 3", "x, y = 1, 2", "import os", "x ="])
-def test_a_parameter_that_is_no_literal_is_an_error(tmp_path, line):
-    notebook = write_notebook(tmp_path / "a.ipynb", parameters=f"good = 1\n{line}")
+CELL = """'''Parameters'''
+import os
+%matplotlib inline
+# a comment
+lr: float = 1  # a rate
+depths: list[int] = [2, 4]
+name: "str" = 'a'
+maybe: int | None = None
+doubled = 2 * 3
+pair = (1, 2)
+table = {1: 2}
+x, y = 1, 2
+first = last = 3
+asked: int
+if lr > 0:
+    inner = 1
+"""
+
+
+def test_what_papermill_takes_in_a_cell_of_parameters_is_legal(tmp_path):
+    found = read_defaults(write_notebook(tmp_path / "a.ipynb", parameters=CELL))
+    known = {"lr": 1.0, "depths": [2, 4], "name": "a", "maybe": None, "first": 3, "last": 3}
+    assert found == known | dict.fromkeys(["doubled", "pair", "table", "asked"], ...)
+    assert isinstance(found["lr"], float)
+    assert check("--set", "{maybe: 4, doubled: any}", found) == {"maybe": 4, "doubled": "any"}
+
+
+def test_a_cell_that_is_not_python_is_an_error(tmp_path):
+    notebook = write_notebook(tmp_path / "a.ipynb", parameters="good = 1\nx =")
     with pytest.raises(ParameterError, match=r"a\.ipynb"):
         read_defaults(notebook)
 
@@ -27,10 +57,23 @@ def test_a_file_that_is_no_notebook_is_an_error(tmp_path, text):
 
 
 def test_yaml_is_that_of_version_1_2():
-    text = "{a: 5e-4, b: 1e5, c: on, d: 010, e: 1:30}"
-    expected = {"a": 5e-4, "b": 1e5, "c": "on", "d": 10, "e": "1:30"}
+    text = (
+        "{a: 5e-4, b: 1e5, c: on, d: 010, e: 1:30.5, f: 1_000, g: 0o17, h: 0b11, i: 2024-01-01, j: <<, k: =}"
+    )
+    expected = {"a": 5e-4, "b": 1e5, "c": "on", "d": 10, "e": "1:30.5", "f": "1_000", "g": 15, "h": "0b11"}
+    expected |= {"i": "2024-01-01", "j": "<<", "k": "="}
     assert check("--set", text, expected) == expected
     assert check("--set", "# nothing", expected) == {}
+    assert check("--set", b"\xef\xbb\xbfa: 1.", expected) == {"a": 1.0}
+
+
+NOT_PLAIN = ["lr: !!set {a}", "lr: !!binary aGk=", "1: 2", "x: {1: 2}", "a: &a [*a]", "a: &b {lr: 1}\nc: *b"]
+
+
+@pytest.mark.parametrize("text", [*NOT_PLAIN, "''", "[]", "0", b"lr: \xff", b"lr: 1\n\tlr: 2"])
+def test_what_is_not_plain_data_is_refused(text):
+    with pytest.raises(ParameterError, match=r"mine\.yaml"):
+        check("mine.yaml", text, dict.fromkeys(["lr", "x", "a", "c", "1"], ...))
 
 
 def test_the_nearest_name_is_told_only_if_one_is_near():
@@ -77,11 +120,35 @@ def test_arms_are_labels_with_settings():
         ("{half: 3}", "half"),
         ("[half]", "arms"),
         ("{gat: {conv: gat}}", "conv"),
+        ("{relu-pruning: {strip: true}}", "relu-pruning"),  # the report's name of ReLU + pruning
+        ("{ReLU + pruning: {act: elu}}", "ReLU"),
+        ("{LeakyReLU: {act: elu}}", "LeakyReLU"),
+        ("{'ReLU, our recipe': {act: elu}}", "our recipe"),
     ],
 )
 def test_arms_that_are_none_are_refused(arms, told):
     with pytest.raises(ParameterError, match=told):
         check("--set", f"arms: {arms}", ARMS)
+
+
+@pytest.mark.parametrize("label", ["", "$x$", "_x", " x", "x ", "a\tb", "a\rb", "\ud800", "x" * 61])
+def test_labels_that_no_figure_or_table_shows_are_refused(label):
+    with pytest.raises(ParameterError, match="label"):
+        Parameters(arms={label: {"strip": True}})
+
+
+MISSING = ["NA", "n/a", "#N/A N/A", "None", "null", "NaN", "-nan", "1.#IND", "<NA>"]
+LABELS = ["1", "1e5", "True", "NaN-ELU", "α = 0.5", "日本", "<b>", "a,b", 'a "b"', "#"]
+
+
+@pytest.mark.parametrize("label", [*MISSING, *LABELS])
+def test_labels_are_legal_if_a_table_gives_them_back(label):
+    column = pd.DataFrame({"method": ["ReLU", label]}).to_csv(index=False)
+    if pd.read_csv(io.StringIO(column))["method"].tolist() == ["ReLU", label]:
+        assert label in Parameters(arms={label: {"strip": True}}).arms
+    else:
+        with pytest.raises(ParameterError, match="label"):
+            Parameters(arms={label: {"strip": True}})
 
 
 def test_a_setting_of_arms_is_told_where_it_goes():

@@ -50,9 +50,25 @@ def test_projection_draws_every_class_in_proportion():
     assert y[points["node"].tolist()].tolist() == points["class"].tolist()
 
 
+def test_a_legend_of_many_classes_does_not_fill_the_figure():
+    fig, axes = plt.subplots(1, 2, figsize=(7, 3.2), layout="constrained")
+    for ax, classes in zip(axes, (7, 70), strict=True):
+        plot_projection(*project(torch.rand(140, 3), torch.arange(140) % classes), ax)
+    fig.canvas.draw()  # matplotlib warns of axes without a size
+    assert axes[0].get_legend() and not axes[1].get_legend()
+
+
 def test_projection_of_nodes_that_are_all_alike():
     points, measures = project(torch.full((4, 3), 7.0), CLASSES)
     assert np.isnan(measures["line"]) and np.isnan(measures["classes"]) and measures["spread"] == 0
+    plot_projection(points, measures, plt.subplots()[1]).figure.canvas.draw()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_projection_of_a_network_that_diverged(value):
+    post = POST.index_fill(1, torch.tensor([1]), value)
+    points, measures = project(post, CLASSES)
+    assert np.isnan([*measures.values()]).all() and len(points) == 4
     plot_projection(points, measures, plt.subplots()[1]).figure.canvas.draw()
 
 

@@ -98,6 +98,7 @@ def test_seeds_needed_against_published_and_simulated_power():
     assert [seeds_needed(1, d) for d in (0.2, 0.5, 0.8)] == [199, 34, 15]  # Cohen's small, medium and large
     assert seeds_needed(0.06, 0.03) == seeds_needed(0.06, -0.03) == 34
     assert np.isnan([seeds_needed(1, 0), seeds_needed(np.nan, 1), seeds_needed(1, np.nan)]).all()
+    assert np.isnan([seeds_needed(1, 1e-16), seeds_needed(0, 0)]).all()  # no effect, up to rounding
     samples = 0.5 + np.random.default_rng(10).standard_normal((6000, 34))
     assert 0.78 < (scipy.stats.ttest_1samp(samples, 0, axis=1).pvalue <= 0.05).mean() < 0.83
     assert seeds_needed(1, 3.74) == 3
