@@ -65,8 +65,9 @@ BASE = import sys; print(getattr(sys, "_base_executable", sys.executable))
 IS_OLD = import sys; version = ".".join(map(str, sys.version_info[:3])); \
     told = "error: %s is Python %s, but 3.11 or newer is needed: make setup PYTHON=..."; \
     sys.exit(told % (sys.executable, version) if sys.version_info < (3, 11) else 0)
-# Where pip would install, if not into the environment that it runs in.
-unexport PIP_TARGET PIP_PREFIX PIP_ROOT PIP_USER PIP_PYTHON PIP_DRY_RUN PIP_NO_DEPS PIP_REQUIREMENT PIP_EDITABLE
+# Where pip would install, if not into the environment that it runs in. Some have `user = true` in its settings.
+export PIP_USER = 0
+unexport PIP_TARGET PIP_PREFIX PIP_ROOT PIP_PYTHON PIP_DRY_RUN PIP_NO_DEPS PIP_REQUIREMENT PIP_EDITABLE
 
 # The marker is named after the contents of what the environment is made from. It is written last, so that an
 # interrupted set-up is repeated; of two at once the second waits.
