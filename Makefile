@@ -4,15 +4,15 @@
 SHELL := bash
 .NOTPARALLEL:
 
-# A misspelt variable would be ignored, and the whole study run. So would the whole study with an empty one.
+# A misspelt variable would be ignored, and an empty one mean the default: the whole study would run.
 KNOWN = DATASET SET PROFILE NOTEBOOKS DRY PYTHON PIP_FLAGS LAB_FLAGS
 ON_COMMAND_LINE := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
 UNKNOWN := $(filter-out $(KNOWN) MAKE% GNUMAKE% SHELL -%,$(ON_COMMAND_LINE))
 $(if $(UNKNOWN),$(error unknown variable $(UNKNOWN); known are $(KNOWN)))
 GIVEN := $(foreach name,$(KNOWN),$(if $(filter undefined,$(origin $(name))),,$(name)))
-EMPTY := $(foreach name,$(GIVEN),$(if $(strip $(value $(name))),,$(name)))
-EMPTY := $(filter-out DRY PIP_FLAGS LAB_FLAGS,$(EMPTY))
-$(if $(EMPTY),$(error $(EMPTY) is empty; leave it out for the default))
+MAY_BE_EMPTY = DRY PIP_FLAGS LAB_FLAGS
+EMPTY := $(foreach name,$(filter-out $(MAY_BE_EMPTY),$(GIVEN)),$(if $(strip $(value $(name))),,$(name)))
+$(if $(strip $(EMPTY)),$(error $(EMPTY) is empty; leave it out for the default))
 # Make would expand a given value, and a shell the text of a recipe: recipes read these from the environment.
 $(foreach name,$(GIVEN),$(eval override $(name) := $$(value $(name)))$(eval export $(name)))
 
@@ -63,10 +63,11 @@ WORKS = import torch_geometric, seaborn, statsmodels, papermill, nbconvert, jupy
 BUILD = import sys; print(sys.version)
 BASE = import sys; print(getattr(sys, "_base_executable", sys.executable))
 IS_OLD = import sys; version = ".".join(map(str, sys.version_info[:3])); \
-    sys.exit("error: %s is Python %s, but 3.11 or newer is needed: make setup PYTHON=..." % (sys.executable, version) \
-    if sys.version_info < (3, 11) else 0)
-# Where pip would install, if not into the environment that it runs in.
-unexport PIP_TARGET PIP_PREFIX PIP_ROOT PIP_USER PIP_PYTHON PIP_DRY_RUN PIP_NO_DEPS PIP_REQUIREMENT PIP_EDITABLE
+    told = "error: %s is Python %s, but 3.11 or newer is needed: make setup PYTHON=..."; \
+    sys.exit(told % (sys.executable, version) if sys.version_info < (3, 11) else 0)
+# Where pip would install, if not into the environment that it runs in. Some have `user = true` in its settings.
+export PIP_USER = 0
+unexport PIP_TARGET PIP_PREFIX PIP_ROOT PIP_PYTHON PIP_DRY_RUN PIP_NO_DEPS PIP_REQUIREMENT PIP_EDITABLE
 
 # The marker is named after the contents of what the environment is made from. It is written last, so that an
 # interrupted set-up is repeated; of two at once the second waits.
@@ -75,7 +76,8 @@ setup: ## make .venv with the versions of requirements.lock, unless it is there 
 	ready=.venv/ready-$$(cat requirements.lock pyproject.toml | cksum | tr ' ' '-'); \
 	is_own() { \
 	    .venv/bin/python -I -c '$(IS_OWN)' 2> /dev/null || return 1; \
-	    [ -z "$$PYTHON" ] || [ "$$("$$PYTHON" -c '$(BUILD)' 2>&1)" = "$$(.venv/bin/python -I -c '$(BUILD)')" ]; \
+	    [ -z "$$PYTHON" ] || \
+	        [ "$$("$$PYTHON" -c '$(BUILD)' 2>&1)" = "$$(.venv/bin/python -I -c '$(BUILD)')" ]; \
 	}; \
 	if [ -e $$ready ] && is_own; then exit; fi; \
 	mkdir -p build; exec 9> build/setup.lock; \
@@ -89,7 +91,8 @@ setup: ## make .venv with the versions of requirements.lock, unless it is there 
 	    "$$base" -c '$(IS_OLD)'; \
 	    "$$base" -c 'import ensurepip, venv' 2> /dev/null \
 	        || fail "$$base has no module ensurepip or venv (on Debian they are in the package python3-venv)"; \
-	    if [ -L .venv ]; then rm .venv; fi; "$$base" -I -m venv --clear .venv; \
+	    if [ -L .venv ]; then rm .venv; fi; rm -f .venv/ready-*; \
+	    "$$base" -I -m venv --clear .venv; \
 	fi; \
 	rm -f .venv/ready-*; set -fx; \
 	.venv/bin/python -I -m pip install --quiet $$PIP_FLAGS -r requirements.lock; \

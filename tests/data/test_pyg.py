@@ -78,7 +78,7 @@ class Touch(str):
     """Unpickling one of these creates the file of that name."""
 
     def __reduce__(self):
-        return Path.touch, (Path(self),)
+        return Path.touch, (Path(str(self)),)
 
 
 def test_a_pickle_is_opened_only_if_its_checksum_was_recorded_before(root, tmp_path):
@@ -97,6 +97,7 @@ def test_a_pickle_is_opened_only_if_its_checksum_was_recorded_before(root, tmp_p
     assert (tmp_path / "another").exists()
 
 
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # PyTorch Geometric leaves it open
 def test_arrays_of_objects_are_pickles_too(root):
     file = root / "FacebookPagePage" / "raw" / "facebook.npz"
     file.parent.mkdir(parents=True)
@@ -106,6 +107,7 @@ def test_arrays_of_objects_are_pickles_too(root):
         resolve_dataset("FacebookPagePage", root)
     np.savez(file, edges=edges, target=y, features=np.eye(6, dtype=np.float32))
     assert load_graph("FacebookPagePage", root).x.equal(torch.eye(6))
+    gc.collect()
 
 
 def test_raw_files_with_recorded_checksums_are_read_and_the_rest_is_recorded(root):
