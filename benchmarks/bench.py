@@ -19,7 +19,7 @@ import deadgcn as dg
 
 sys.path.append(str(dg.PROJECT / "paper"))
 import tables
-from outputs import machine
+from outputs import check_sums, machine, write_sums
 
 SECTIONS = {"comparison": comparison.measure, "overhead": study.overhead}
 SECTIONS |= {"growth": growth.measure, "study": study.measure}
@@ -39,7 +39,8 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def run_section(name: str, code: str = "now") -> None:
-    """Measure one section and write its tables, and on which machine it was."""
+    """Measure one section and write its tables, and on which machine it was. Raises RunError."""
+    check_sums(RESULTS)
     seconds, measured = timed(SECTIONS[name])
     measured["machine"] = pd.DataFrame([{"section": name, "cores": CORES, **machine()}])
     for stem, frame in measured.items():
@@ -49,6 +50,7 @@ def run_section(name: str, code: str = "now") -> None:
             known = pd.read_csv(path)
             frame = pd.concat([known[~known[key].isin(frame[key])], frame])
         frame.to_csv(path, index=False, float_format="%.6g", lineterminator="\n")
+    write_sums(RESULTS)
     print(f"{name}: {seconds / 60:.1f} min", flush=True)
 
 

@@ -42,7 +42,7 @@ if os.environ.get("PAPER_ENVIRONMENT") != "own":
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # until they are heard below
     variables = OWN | {name: value for name, value in os.environ.items() if passes(name)}
     os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], variables)
@@ -57,14 +57,15 @@ from execute import main  # noqa: E402
 
 for number in heard:
     signal.signal(number, interrupt)
+status = 1
 try:
     try:
         status = main()
     finally:
         ignore_signals()
         sys.stdout.flush()
-except BrokenPipeError:  # its reader has ended, as `head` does
+        sys.stderr.flush()
+except OSError:  # what is printed cannot be written any more, as when it goes to `head`
     for number in (1, 2):
         os.dup2(os.open(os.devnull, os.O_WRONLY), number)
-    status = 1
 sys.exit(status)

@@ -9,7 +9,6 @@ import ast
 import copy
 import json
 import os
-import signal
 import sys
 import tempfile
 import time
@@ -126,9 +125,8 @@ def main() -> None:
     print(f"{'networks':<20}{'to train':>9}{'found':>7}{'minutes of training':>21}")
     for name, found, todo, unknown in rows:
         minutes = speed * cost(config for _, config, _ in todo)
-        print(f"{name:<20}{len(todo):>9,}{found:>7,}{minutes:>21.1f}  {unknown}".rstrip(), flush=True)
+        print(f"{name:<20}{len(todo):>9,}{found:>7,}{minutes:>21.1f}  {unknown}".rstrip())
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # as of other programs that print, such as `cat x | head`
     main()

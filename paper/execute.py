@@ -181,7 +181,9 @@ def main(argv: list[str] | None = None) -> int:
         place, given, told = plan(args.notebooks, args.files, args.texts, args.output_dir)
         asked = json.dumps({"notebooks": {str(path): values for path, values in given.items()}})
         command = [sys.executable, "-I", Path(__file__).with_name("cost.py")]
-        done = subprocess.run(command, input=asked, text=True, check=False, process_group=0)
+        options = {"stdout": subprocess.PIPE, "text": True, "check": False, "process_group": 0}
+        done = subprocess.run(command, input=asked, **options)
+        print(done.stdout, end="", flush=True)
         if done.returncode or args.dry:
             return 2 if done.returncode else 0
         print(f"outputs go to {place}; another run that writes there is waited for", flush=True)

@@ -20,6 +20,7 @@ PACKAGES = ("torch", "torch-geometric", "numpy", "scipy", "pandas", "matplotlib"
 MADE = (".png", ".csv", ".json", ".ipynb", ".html", ".gz", ".pth")  # by notebooks
 KINDS = ("figures", "results", "report")
 FREE = {"dataset", "n_jobs", "scheduler"}  # settings that runs in one folder need not share
+SUMS = "SHA256SUMS"
 NOT_KEPT = (".gz", ".pth")  # as in .gitignore
 CPUINFO = Path("/proc/cpuinfo")
 # Many processors share a model name, such as "AMD EPYC"; the other fields tell them apart.
@@ -126,16 +127,55 @@ def machine() -> dict[str, str]:
 
 
 def check_tables(folder: Path) -> None:
-    """Raise RunError for a table below `folder`/results that is not as its provenance recorded it."""
+    """Raise RunError for what notebooks read below `folder` and is not as its record, or as none, has it."""
+    listed, owns = set(), set()
     for path in sorted((folder / "results").glob("**/provenance/*.json")):
-        try:
-            files = json.loads(path.read_text(encoding="utf-8"))["files"]
-        except (ValueError, KeyError) as error:
-            raise RunError(f"{path} is damaged ({error!r}); run its notebook again") from error
-        for name, recorded in files.items():
-            table = path.parents[1] / Path(name).name
-            if name.startswith("results/") and table.is_file() and _sha256(table) != recorded:
-                raise RunError(f"{table} is not as {path.stem} made it; run that notebook again")
+        own = path.parents[1]
+        part = own.parent != folder / "results"  # of a profile only some tables are kept, and no figures
+        owns.add(own)
+        for name, recorded in read_record(path)["files"].items():
+            kind = name.split("/")[0]
+            file = own.joinpath(*Path(name).parts[2:]) if kind == "results" else folder / name
+            listed.add(file)
+            if kind == "report" or (part and (kind == "figures" or not file.exists())):
+                continue
+            if not file.is_file():
+                raise RunError(f"{file} is missing, which {path} names; run that notebook again")
+            if _sha256(file) != recorded:
+                raise RunError(f"{file} is not as {path.stem} made it; run that notebook again")
+    if unknown := sorted({table for own in owns for table in own.rglob("*.csv")} - listed):
+        raise RunError(
+            f"{unknown[0]} is in no record in {unknown[0].parent / 'provenance'}; run its notebook again"
+        )
+    check_sums(PROJECT / "results" / "bench")  # which 11 also reads
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """What `record` wrote. Raises RunError."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if not (dict(content["files"]) and dict(content["machine"])):
+            raise ValueError("it names no file or no machine")
+        return content
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise RunError(f"{path} is damaged ({error!r}); run its notebook again") from error
+
+
+def check_sums(folder: Path) -> None:
+    """Raise RunError for a CSV file that is not as SHA256SUMS beside it says."""
+    from deadgcn.data import DataError, check_files, read_checksums
+
+    try:
+        known = {folder / name: recorded for name, recorded in read_checksums(folder / SUMS).items()}
+        check_files(dict.fromkeys(folder.glob("*.csv"), f"(none in {folder / SUMS})") | known)
+    except (DataError, OSError, ValueError) as error:
+        raise RunError(f"{error} (`make bench` makes it)") from error
+
+
+def write_sums(folder: Path) -> None:
+    """Record the CSV files of a folder, as `sha256sum *.csv` does."""
+    lines = [f"{_sha256(path)}  {path.name}\n" for path in sorted(folder.glob("*.csv"))]
+    (folder / SUMS).write_text("".join(lines), encoding="utf-8")
 
 
 def _sha256(path: Path) -> str:

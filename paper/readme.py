@@ -2,9 +2,11 @@
 
 import json
 import re
+import sys
 from collections.abc import Iterable
 
 import pandas as pd
+from outputs import RunError, check_tables
 
 from deadgcn.config import PROJECT
 
@@ -83,7 +85,8 @@ def fill(text: str, blocks: dict[str, str]) -> str:
 
 
 def render(text: str) -> str:
-    """Return README's text with its tables as the results have them."""
+    """Return README's text with its tables as the results have them. Raises RunError if those were edited."""
+    check_tables(PROJECT)
     return fill(text, {name: show() for name, show in BLOCKS.items()})
 
 
@@ -91,4 +94,8 @@ BLOCKS = {each.__name__: each for each in (results, study, notebooks, verdict)}
 
 if __name__ == "__main__":
     README = PROJECT / "README.md"
-    README.write_text(render(README.read_text(encoding="utf-8")), encoding="utf-8")
+    try:
+        text = render(README.read_text(encoding="utf-8"))
+    except RunError as error:
+        sys.exit(f"error: {error}")
+    README.write_text(text, encoding="utf-8")

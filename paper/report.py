@@ -4,6 +4,7 @@ In its Markdown, `{{ name }}` is a number and `[@key]` a row of references.csv. 
 outputs a flat `application/json` mapping with `dataset` and `figures`, a folder relative to PROJECT.
 """
 
+import html
 import re
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ from deadgcn.config import PROJECT
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
 REFERENCES = Path(__file__).with_name("references.csv")
+ATTRIBUTES = r'( (id|class|colspan|rowspan|border|scope|type)="[^"]*")* ?'
+CELL = re.compile(rf"(?P<start> *<(?P<tag>t[hd]|caption){ATTRIBUTES}>)(?P<text>.*)(?P<end></(?P=tag)>)")
+PART = re.compile(rf" *</?(table|thead|tbody|tr|style){ATTRIBUTES}>|")
 CITATION = PROJECT / "CITATION.cff"
 
 
@@ -36,17 +40,32 @@ def render(nb: Any) -> str:
     cited = list(dict.fromkeys(re.findall(r"@(\w+)", "".join(cell.source for cell in prose))))
     for cell in prose:
         text = re.sub(r"@(\w+)", lambda mark: f"[{cited.index(mark[1]) + 1}](#ref-{mark[1]})", cell.source)
-        cell.source = re.sub(r"\{\{ *([\w-]+) *\}\}", lambda mark: numbers[mark[1]], text)
+        # Filled in last, because a name may hold Markdown or HTML; until then by letters that no prose has.
+        cell.source = re.sub(r"\{\{ *([\w-]+) *\}\}", "\ue000\\1\ue001", text)
     headings = re.findall(r"^(#+) +(.+?)\s*$", "\n".join(cell.source for cell in prose), flags=re.M)
     template = jinja2.Template(TEMPLATE.read_text(encoding="utf-8"), autoescape=True, trim_blocks=True)
-    return template.render(
+    page = template.render(
         title=f"{headings[0][1]} ({numbers['dataset']})",
         contents=headings[1:],
         cells=[cell for cell in cells if cell in prose or cell.get("outputs")],
         references=pd.read_csv(REFERENCES, index_col="key").loc[cited].itertuples(),
         markdown=MarkdownWithMath(_Renderer(numbers)).render,
+        table=_table,
         numbers=numbers,
     )
+    return re.sub("\ue000(.+?)\ue001", lambda mark: html.escape(numbers[mark[1]]), page)
+
+
+def _table(text: str) -> str:
+    """The HTML of a table as pandas writes it, with all that is in its cells, and all else, as text."""
+    lines = []
+    for line in text.split("\n"):
+        if cell := CELL.fullmatch(line):
+            line = cell["start"] + html.escape(html.unescape(cell["text"]), quote=False) + cell["end"]
+        elif not PART.fullmatch(line):
+            line = html.escape(line)
+        lines.append(line)
+    return "\n".join(lines)
 
 
 class _Renderer(IPythonRenderer):

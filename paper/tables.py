@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
+from outputs import check_sums
 from readme import fill, table
 
 import deadgcn as dg
@@ -15,6 +16,7 @@ RUNS = {"before": "before: one notebook after another", "now": "now: two noteboo
 
 def write(results: Path, document: Path) -> None:
     """Write what the document shows of the sections that have been measured, and timeline.png beside it."""
+    check_sums(results)
     rows = {path.stem: pd.read_csv(path) for path in results.glob("*.csv")}
     blocks = {block: show(rows[name]) for block, (name, show) in SHOWN.items() if name in rows}
     document.write_text(fill(document.read_text(encoding="utf-8"), blocks), encoding="utf-8")

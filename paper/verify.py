@@ -7,12 +7,12 @@ and training amplifies it: there, verdicts must be equal and means over seeds cl
 rerun confirms the evidence, 1 if not, 2 if there is nothing to compare.
 """
 
-import json
 import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from outputs import RunError, read_record
 from pandas.api.types import is_float_dtype, is_numeric_dtype
 
 from deadgcn.config import PROJECT, Config
@@ -56,7 +56,7 @@ def differences(dataset: str, evidence: Path, rerun: Path) -> list[str]:
     pattern = f"results/{dataset}/provenance/*.json"
     made = []  # for each side the machine on which each file was made
     for root in (evidence, rerun):
-        records = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(root.glob(pattern))]
+        records = [read_record(path) for path in sorted(root.glob(pattern))]
         made.append({name: record["machine"] for record in records for name in record["files"]})
     names, others = tables(evidence, dataset), tables(rerun, dataset)
     lines = [f"{name}: only one side has it" for name in sorted(names ^ others)]
@@ -76,7 +76,11 @@ def main(dataset: str = "auto", evidence: Path = PROJECT, rerun: Path = PROJECT 
     if not names:
         print(f"error: {dataset} has no tables both in {evidence} and in {rerun}", file=sys.stderr)
         return 2
-    lines = [line for name in names for line in differences(name, evidence, rerun)]
+    try:
+        lines = [line for name in names for line in differences(name, evidence, rerun)]
+    except RunError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     print("\n".join(lines) if lines else f"{', '.join(names)}: the rerun confirms the evidence")
     return 1 if lines else 0
 

@@ -5,7 +5,7 @@ import shutil
 import outputs
 import pytest
 from nbformat import v4
-from outputs import RunError, check_made, check_tables, record, scrub
+from outputs import RunError, check_made, check_sums, check_tables, record, scrub, write_sums
 from tiny_project import write_file
 
 
@@ -56,16 +56,54 @@ def test_a_record_says_settings_machine_and_kept_files(root):
     assert found["files"].keys() == {"results/Cora/a_runs.csv", "figures/Cora/a.csv"}
 
 
-@pytest.mark.parametrize("table", ["results/Cora/a_runs.csv", "results/profiles/full/Cora/a_runs.csv"])
-def test_an_edited_table_is_named_with_a_remedy(root, table):
+FILES = ["results/Cora/a_runs.csv", "results/profiles/full/Cora/a_runs.csv", "figures/Cora/a.csv"]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_an_edited_file_is_named_with_a_remedy(root, name):
     check_tables(root)
-    write_file(root / table, "edited")
-    with pytest.raises(RunError, match=f"{table} .*03_a"):
+    write_file(root / name, "edited")
+    with pytest.raises(RunError, match=f"{name} .*03_a"):
         check_tables(root)
 
 
-@pytest.mark.parametrize("content", ["", '{"files": ', "{}"])
+@pytest.mark.parametrize("name", FILES[::2])
+def test_a_missing_file_is_named(root, name):
+    (root / name).unlink()
+    with pytest.raises(RunError, match=name):
+        check_tables(root)
+
+
+def test_a_table_without_a_record_is_named(root):
+    table = write_file(root / "results" / "Cora" / "own" / "b_runs.csv", "1")
+    with pytest.raises(RunError, match=str(table)):
+        check_tables(root)
+
+
+DAMAGED = [b"", b'{"files": ', b"{}", b"[]", b'{"files": {}, "machine": {"a": "b"}}', b"\xff", b"[" * 100_000]
+
+
+@pytest.mark.parametrize(
+    "content", [*DAMAGED, b'{"files": [1], "machine": {"a": "b"}}'], ids=lambda each: str(each[:9])
+)
 def test_a_damaged_record_is_named(root, content):
-    path = write_file(root / "results" / "Cora" / "provenance" / "03_a.json", content)
+    path = root / "results" / "Cora" / "provenance" / "03_a.json"
+    path.write_bytes(content)
     with pytest.raises(RunError, match=str(path)):
         check_tables(root)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(RunError, match=str(path)):
+        check_tables(root)
+
+
+def test_timings_are_as_they_were_measured(tmp_path):
+    table = write_file(tmp_path / "study.csv", "1")
+    with pytest.raises(RunError, match=str(table)):
+        check_sums(tmp_path)
+    write_sums(tmp_path)
+    check_sums(tmp_path)
+    for edit in (lambda: table.write_text("2"), table.unlink):
+        edit()
+        with pytest.raises(RunError, match=str(table)):
+            check_sums(tmp_path)

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 import readme
 import yaml
+from outputs import RunError
 from parameters import read_defaults
 
 ROOT = Path(__file__).parents[2]
@@ -34,6 +36,16 @@ def test_a_changed_result_changes_them(monkeypatch, name, column):
 
     monkeypatch.setattr(readme.pd, "read_csv", changed)
     assert readme.render(TEXT) != before
+
+
+def test_edited_results_are_not_quoted(monkeypatch, tmp_path):
+    monkeypatch.setattr(readme, "PROJECT", tmp_path)
+    for name in ("results/Cora", "figures/Cora"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    verdict = tmp_path / "results" / "Cora" / "verdict.csv"
+    verdict.write_text(verdict.read_text().replace("not replicated", "replicated"))
+    with pytest.raises(RunError, match=str(verdict)):
+        readme.render(TEXT)
 
 
 def test_minutes_on_more_cores_follow_from_the_timeline(monkeypatch):

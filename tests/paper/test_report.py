@@ -1,9 +1,11 @@
 """The report as a page: a tiny notebook rendered here, and what notebook 11 says about its figures."""
 
+import html
 import re
 from pathlib import Path
 
 import nbformat
+import pandas as pd
 import PIL.Image
 import pytest
 from bs4 import BeautifulSoup
@@ -32,11 +34,13 @@ def rendered(tmp_path, monkeypatch):
     PIL.Image.new("P", (1000, 500)).save(tmp_path / "a.png")
     monkeypatch.setattr(report, "CITATION", tmp_path / "CITATION.cff")
 
-    def render(text=TEXT, citation="version: 1", **numbers):
+    def render(text=TEXT, citation="version: 1", frame=None, **numbers):
         report.CITATION.write_text(citation)
         values = NUMBERS | {"dataset": "Cora", "figures": str(tmp_path)} | numbers
         data = {"application/json": values}
-        table = {"text/html": "<table id='T_t'><caption>Numbers.</caption></table>", "text/plain": "t"}
+        frame = pd.DataFrame({"arm": ["a"]}) if frame is None else frame
+        styled = frame.style.set_uuid("t").set_caption("Numbers.").set_td_classes(frame)
+        table = {"text/html": styled.to_html(), "text/plain": "t"}
         cells = [
             new_markdown_cell("About {{ anything }}", metadata={"tags": ["aside"]}),
             new_code_cell("secret = 7", metadata={"tags": ["parameters"]}),
@@ -115,6 +119,49 @@ def test_the_page_needs_no_network_and_no_script(rendered):
     assert all(element["src"].startswith("data:image/png;") for element in page.select("[src]"))
     style = "".join(sheet.text for sheet in page.select("style"))
     assert "url(" not in style and "@import" not in style and page.html["lang"] == "en"
+
+
+NASTY = [
+    "<img src=x onerror=alert(1)>",
+    '"><svg onload=alert(1)>',
+    "' onmouseover='alert(1)",
+    "a | b * c_d_ `e`",
+]
+NASTY += [
+    "[x](javascript:alert(1))",
+    "![y](https://a.b/c)",
+    "$x^2$",
+    "</td></tr></table><script>alert(1)</script>",
+]
+NASTY += ["<!-- ", "&lt;b&gt;", "{{ n }}", "@kipf", "<style>*{display:none}</style>", "\n\n# New\n\n<b>x</b>"]
+NASTY += ["<td onclick=alert(1)>", "<a href=//x", "a\u2028<i>b</i>"]
+PLACES = """# On {{ run }}
+
+In *{{ run }}* and [{{ run }}](#b), {{ run }}.
+
+![Of {{ run }}.](../figures/Cora/a.png)\\
+Of {{ run }}. ([CSV](../figures/Cora/a.csv))
+
+- {{ run }}"""
+
+
+def skeleton(page):
+    """The elements of a page with the names of their attributes, and where links lead."""
+    targets = sorted(link["href"] for link in page.select("a") if not link["href"].startswith("#"))
+    return [(each.name, *each.attrs) for each in page.select("*")], targets
+
+
+@pytest.mark.parametrize("text", NASTY)
+def test_what_is_data_is_shown_and_never_markup(rendered, text):
+    def show(name):
+        cell = name.replace("\n", " ")
+        table = pd.DataFrame({cell: ["1", cell], "arm": ["2", "3"]}, index=["a", cell])
+        return rendered(PLACES, frame=table, dataset=name, run=name, written_about=name + "!")
+
+    page = show(text)
+    assert skeleton(page) == skeleton(show("harmless"))
+    assert f"Of {text}." in page.figcaption.text and page.img["alt"] == f"Of {text}."
+    assert html.unescape(text).replace("\n", " ") in page.tbody.text
 
 
 # Notebook 11

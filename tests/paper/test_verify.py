@@ -110,3 +110,8 @@ def test_nothing_to_compare_has_status_two(roots, capsys):
     (roots / "rerun").rename(roots / "elsewhere")
     assert _verify(roots) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_damaged_record_is_named(roots, capsys):
+    record = write_file(roots / "rerun/results/Cora/provenance/01_data.json", "[]")
+    assert _verify(roots) == 2 and str(record) in capsys.readouterr().err
