@@ -48,9 +48,8 @@ def check_label(label: str) -> str:
 
     text = pd.DataFrame({"label": [label]}).to_csv(index=False)
     if pd.read_csv(io.StringIO(text))["label"].tolist() != [label]:
-        raise ValueError(
-            f"must be a text that CSV files keep, no number and no word for nothing; not {label!r}"
-        )
+        rule = "text that a CSV file gives back, no number and no word for nothing"
+        raise ValueError(f"a label must be {rule}, but {label!r} was passed")
     return label
 
 

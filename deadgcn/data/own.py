@@ -28,10 +28,7 @@ def checked(graph: Data, split: int = 0, name: str = "graph") -> Data:
     """
     for fault in _faults(graph, split):
         raise DataError(f"{name} cannot be used: {fault}")
-    masks = {
-        key: graph[key] if graph[key].dim() == 1 else graph[key][:, split] for key in MASKS if key in graph
-    }
-    masks = complete(graph.y, **masks)
+    masks = complete(graph.y, **{key: mask_of(graph, key, split) for key in MASKS if key in graph})
     for key, mask in masks.items():
         if not mask.any():
             raise DataError(f"{name} cannot be used: no node is in its {key}")
@@ -62,6 +59,17 @@ def checked_edges(edge_index: Any, num_nodes: int) -> Tensor:
     return edges
 
 
+def mask_of(graph: Data, key: str, split: int) -> Tensor:
+    """The mask ``[N]`` of this name, or the column ``split`` of it; ValueError if it is none."""
+    mask, num_nodes = graph[key], graph.num_nodes
+    if not torch.is_tensor(mask) or mask.dtype != torch.bool or mask.dim() > 2 or len(mask) != num_nodes:
+        found = f"{list(mask.shape)} of {mask.dtype}" if torch.is_tensor(mask) else f"a {type(mask).__name__}"
+        raise ValueError(f"{key} must be boolean [{num_nodes}] or [{num_nodes}, S], but is {found}")
+    if mask.dim() == 2 and split not in range(mask.shape[1]):
+        raise ValueError(f"split must be 0 to {mask.shape[1] - 1}, a column of {key}, but is {split}")
+    return mask if mask.dim() == 1 else mask[:, split]
+
+
 def _faults(graph: Data, split: int) -> Iterator[str]:
     x, y, edges = (getattr(graph, key, None) for key in ("x", "y", "edge_index"))
     tensors = isinstance(graph, Data) and all(map(torch.is_tensor, (x, y, edges)))
@@ -85,12 +93,10 @@ def _faults(graph: Data, split: int) -> Iterator[str]:
     if not (edges[0] != edges[1]).any():
         yield "it has no edge between two different nodes"
     for key in (key for key in MASKS if key in graph):
-        mask, columns = graph[key], graph[key].shape[1] if graph[key].dim() == 2 else 1
-        if mask.dtype != torch.bool or mask.dim() not in (1, 2) or len(mask) != num_nodes:
-            found = f"{list(mask.shape)} of {mask.dtype}"
-            yield f"{key} must be boolean [{num_nodes}] or [{num_nodes}, S], but is {found}"
-        if mask.dim() == 2 and split not in range(columns):
-            yield f"split must be 0 to {columns - 1}, a column of {key}, but is {split}"
+        try:
+            mask_of(graph, key, split)
+        except ValueError as error:
+            yield str(error)
     if split and all(graph[key].dim() == 1 for key in MASKS if key in graph):
         yield f"split must be 0, because it has one split only, but is {split}"
 

@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from torch_geometric.data import Data
 
-from deadgcn.config import METHODS, PROJECT, Config, label_of
+from deadgcn.config import METHODS, PROJECT, Config, ParameterError, label_of
 from deadgcn.data import check_files
 from deadgcn.data.graphs import check_name, load_graph, read_graph, resolve_dataset
 from deadgcn.data.own import Content, checked
@@ -164,6 +164,8 @@ def open_study(parameters: Mapping[str, Any]) -> Study:
     """
     parameters = {name: value for name, value in parameters.items() if name in Parameters.model_fields}
     Parameters(**parameters)
+    if missing := {"dataset", "output_dir"} - parameters.keys():
+        raise ParameterError(f"a notebook needs the parameters dataset and output_dir, but has no {missing}")
     dataset = resolve_dataset(parameters["dataset"])
     names = Config.model_fields.keys() - {"method", "num_layers", "seed"}
     shared = {name: value for name, value in parameters.items() if name in names}

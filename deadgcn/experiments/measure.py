@@ -11,7 +11,7 @@ from torch.overrides import TorchFunctionMode
 from torch_geometric.data import Data
 from torch_geometric.utils import to_undirected
 
-from deadgcn.data.own import checked_edges
+from deadgcn.data.own import checked_edges, mask_of
 from deadgcn.gcn.embeddings import Graph
 from deadgcn.gcn.records import LAYER_COLUMNS, layer_measures
 
@@ -48,8 +48,12 @@ def measure(
     gradient of the cross-entropy of ``data.train_mask`` (missing without it) with respect to them. Raises
     ``ValueError`` if no layer is found, or the logits do not fit.
     """
-    if data.edge_index is None:
-        raise ValueError("data must have edge_index; ToSparseTensor(remove_edge_index=False) keeps it")
+    if not isinstance(data, Data) or data.edge_index is None:
+        found = data if isinstance(data, Data) else f"a {type(data).__name__}"
+        rule = "ToSparseTensor(remove_edge_index=False) keeps it"
+        raise ValueError(f"data must be a PyG Data with edge_index ({rule}), but is {found}")
+    edges = to_undirected(checked_edges(data.edge_index, data.num_nodes), num_nodes=data.num_nodes)
+    mask = mask_of(data, "train_mask", split) if "train_mask" in data and "y" in data else None
     logits, recorder = _evaluate(model, data, modules, forward)
     if not (layers := recorder.layers(only_marked=bool(modules))):
         raise ValueError(
@@ -57,12 +61,9 @@ def measure(
         )
     weights = list(dict.fromkeys(w for _, _, own in layers for w in own if w.requires_grad))
     gradients = dict.fromkeys(weights)
-    if "train_mask" in data and "y" in data:
-        mask = data.train_mask.reshape(data.num_nodes, -1)
-        if mask.shape[1] > 1 and not 0 <= split < mask.shape[1]:
-            legal = f"0 to {mask.shape[1] - 1}, a column of train_mask"
-            raise ValueError(f"split must be {legal}, but is {split}")
-        mask = mask[:, split if mask.shape[1] > 1 else 0]
+    if mask is not None:
+        if (data.y[mask] < 0).any():
+            raise ValueError(f"y must be from 0 at nodes that train, but is {int(data.y[mask].min())}")
         shape, classes = getattr(logits, "shape", None), int(data.y.max()) + 1
         if shape is None or len(shape) != 2 or len(logits) != data.num_nodes or shape[1] < classes:
             legal = f"[{data.num_nodes}, at least {classes}]"
@@ -73,7 +74,6 @@ def measure(
                 found = torch.autograd.grad(loss, weights, allow_unused=True)
                 gradients = dict(zip(weights, found, strict=True))
     names = {parameter: name for name, parameter in model.named_parameters()}
-    edges = to_undirected(checked_edges(data.edge_index, data.num_nodes), num_nodes=data.num_nodes)
     structure, rows = Graph(edges, data.num_nodes), []
     for number, (name, post, own) in enumerate(layers, start=1):
         measured = layer_measures(post, structure) | {

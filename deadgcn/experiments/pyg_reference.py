@@ -38,6 +38,9 @@ def run_reference(
     Depth, activation and stripping are ignored. `n_jobs` and `cache` are as for :func:`deadgcn.run_grid`.
     """
 
+    for split in {config.split for config in configs}:
+        checked(graph, split)
+
     def work(chunk: Sequence[Config]) -> list[dict]:
         return [{"run": train_reference(config, graph, head)} for config in chunk]
 

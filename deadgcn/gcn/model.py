@@ -79,9 +79,10 @@ class GCN(nn.Module):
         symmetric (:func:`deadgcn.normalized_adjacency`). Raises ``ValueError`` for shapes that do not fit.
         Autograd does not see it; gradients are those of :meth:`deadgcn.gcn.engine.Passes.backward`.
         """
-        if x.dim() != 2 or tuple(adj.shape) != (len(x), len(x)):
+        features = [*self.weights, self.head_weight][0].shape[-1]
+        if x.dim() != 2 or x.shape[1] != features or tuple(adj.shape) != (len(x), len(x)):
             shapes = f"{list(x.shape)} and {list(adj.shape)}"
-            raise ValueError(f"x must be [N, F] and adj [N, N], but {shapes} were passed")
+            raise ValueError(f"x must be [N, {features}] and adj [N, N], but {shapes} were passed")
         passes = Passes(self, x, adj)
         return passes.forward(), passes.activations
 

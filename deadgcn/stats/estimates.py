@@ -119,6 +119,8 @@ def compare(
             margin = FACTOR if ratio else MARGIN
             found = paired_difference(both, outcome, method, baseline, by, ratio, margin)
             rows.append(found.assign(outcome=outcome, answer=answer(found)))
+    if not rows:
+        raise ValueError(f"pairs must be methods that share seeds in some group, but {pairs} was passed")
     return pd.concat(rows, ignore_index=True)
 
 

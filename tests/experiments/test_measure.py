@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch_geometric.data import HeteroData
 from torch_geometric.nn import GAT, GCN, GCN2Conv, GCNConv
 
 from deadgcn.experiments.measure import activations, layer, measure
@@ -183,3 +184,28 @@ def test_data_that_do_not_fit_are_refused_in_a_sentence(twin):
     several.edge_index = None
     with pytest.raises(ValueError, match="edge_index"):
         measure(Own(twin, F.relu), several)
+
+
+def change(data, **values):
+    changed = data.clone()
+    for name, value in values.items():
+        changed[name] = value
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        (lambda data: None, "NoneType"),
+        (lambda data: HeteroData(), "HeteroData"),
+        (lambda data: change(data, edge_index=None), "edge_index"),
+        (lambda data: change(data, edge_index=data.edge_index.T), r"edge_index .*\[2, E\]"),
+        (lambda data: change(data, edge_index=data.edge_index + 1), "edge_index .* 300"),
+        (lambda data: change(data, train_mask=data.train_mask.nonzero()[:, 0]), "train_mask .*int64"),
+        (lambda data: change(data, train_mask=data.train_mask[:-1]), "train_mask .*299"),
+        (lambda data: change(data, y=data.y - 1), "y must be .*-1"),
+    ],
+)
+def test_a_graph_that_cannot_be_measured_is_refused(broken, message, twin):
+    with pytest.raises(ValueError, match=message):
+        measure(GCN(1433, 4, 2, 7), broken(twin))
