@@ -22,6 +22,8 @@ def read_checksums(path: Path) -> dict[str, str]:
     Raises ``DataError`` for a file that cannot be read, or that has any other line.
     """
     try:
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            raise OSError("it is no file")
         lines = path.read_text(encoding="utf-8-sig").splitlines() if path.exists() else []
     except (OSError, UnicodeError) as error:
         raise DataError(f"{path} cannot be read ({error}); restore or delete it.") from error

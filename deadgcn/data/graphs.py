@@ -123,7 +123,7 @@ def _ensure_planetoid(name: str, raw: Path) -> None:
     known = read_checksums(raw / RECORD) | SHA256  # PubMed's are recorded by the user
     files = [raw / f"ind.{name.lower()}.{part}" for part in RAW_PARTS]
     expected = {path: known.get(path.name, f"(not known; record it in {raw / RECORD})") for path in files}
-    missing = [path for path in files if not path.exists()]
+    missing = [path for path in files if not os.path.lexists(path)]
     # Before any download: damage must be reported even if another file is not available.
     check_files({path: expected[path] for path in files if path not in missing})
     for path in missing:

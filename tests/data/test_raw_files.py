@@ -1,6 +1,7 @@
 """How raw files are obtained and checked, with eight small files in place of Cora's."""
 
 import hashlib
+import os
 import pickle
 import shutil
 import subprocess
@@ -186,3 +187,61 @@ def test_a_package_without_notebooks_beside_it_works_in_the_callers_folder(tmp_p
 def test_resolving_imports_no_torch():
     code = "import sys, deadgcn as dg; dg.resolve_dataset('SyntheticCora'); print('torch' in sys.modules)"
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "False\n"
+
+
+@pytest.mark.parametrize(
+    "proxy", ["http://127.0.0.1:99999", "http://127.0.0.1:x", "http://[", "nonsense://:0"]
+)
+def test_an_unusual_proxy_is_one_sentence_and_auto_takes_the_twin(proxy, root, monkeypatch):
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, proxy)
+    monkeypatch.setattr(data, "BASE_URL", "https://localhost:1")
+    with pytest.raises(DataUnavailableError, match=r"ind\.cora\.x .*https://localhost:1/ind\.cora\.x"):
+        resolve_dataset("Cora", root)
+    assert resolve_dataset("auto", root) == "SyntheticCora"
+    assert not [path for path in root.rglob("*") if path.is_file()]
+
+
+def test_a_full_disk_is_an_error_that_names_the_file(server, root, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.replace", full)
+    with pytest.raises(DataError, match=r"Cora/raw/ind\.cora\.x .*No space left") as caught:
+        resolve_dataset("auto", root)  # not the twin: the files can be obtained
+    assert not isinstance(caught.value, DataUnavailableError)
+    assert not [path for path in root.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"%s ind.pubmed.x\n",  # one space
+        b"%s\n",
+        b"ind.pubmed.x  %s\n",
+        b"SHA256 (ind.pubmed.x) = %s\n",
+        b"\xff\xfe%s  ind.pubmed.x\n",
+    ],
+)
+def test_a_record_of_checksums_that_cannot_be_read_is_named(text, root):
+    record = root / "PubMed" / "raw" / "SHA256SUMS"
+    record.parent.mkdir(parents=True)
+    record.write_bytes(text % sha256(b"").encode())
+    with pytest.raises(DataError, match=str(record)):
+        resolve_dataset("PubMed", root)
+    for make in (os.mkfifo, os.mkdir):
+        record.unlink()
+        make(record)
+        with pytest.raises(DataError, match=str(record)):
+            resolve_dataset("PubMed", root)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to(path)])
+def test_a_special_file_in_place_of_raw_data_is_an_error_and_is_kept(make, server, root, raw):
+    raw.mkdir(parents=True)
+    make(raw / "ind.cora.graph")
+    with pytest.raises(DataError, match=r"ind\.cora\.graph"):
+        resolve_dataset("Cora", root)
+    assert os.path.lexists(raw / "ind.cora.graph")
