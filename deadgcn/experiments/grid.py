@@ -70,8 +70,8 @@ def run_grid(
         configs: from :func:`grid`, or a list of your own; no run may occur twice.
         n_jobs: number of worker processes of one thread each; -1 is one per core. Unused on CUDA.
         cache: folder for finished runs (relative to the project), or None. A run is trained again if the
-            graph, torch, PyTorch Geometric, the kind of device, variables that choose the processor's routines
-            (``MKL_CBWR`` and the like), ``config.py``, ``data/`` or ``gcn/`` changed, or if ``act`` is a
+            graph, torch, PyTorch Geometric, the kind of device, a variable that chooses the processor's
+            routines (such as ``MKL_CBWR``), ``config.py``, ``data/`` or ``gcn/`` changed, or if ``act`` is a
             function or a module that is not torch's.
         device: ``"auto"``, ``"cpu"`` or ``"cuda"``.
         scheduler: address of a Dask scheduler whose workers then train (see ``docs/cluster.md``).
