@@ -154,7 +154,7 @@ lab: setup ## open the notebooks in JupyterLab
 	    --LabApp.default_url=/lab/tree/notebooks/01_data.ipynb $$LAB_FLAGS
 
 data: setup ## fetch and check the data set DATASET
-	.venv/bin/python -I -m deadgcn.data.graphs "$${DATASET:-auto}"
+	.venv/bin/python -I paper/fetch.py "$${DATASET:-auto}" graph
 
 clean: ## remove build/; finished training (.cache/), data/ and .venv/ stay
 	rm -rf build

@@ -14,7 +14,8 @@ os.environ.setdefault("MKL_CBWR", "AVX2,STRICT")
 
 _NAMES = {
     "config": "PROJECT METHODS ACTS Config label_of",
-    "data.graphs": "load_graph resolve_dataset normalized_adjacency",
+    "data.graphs": "load_graph resolve_dataset",
+    "data.own": "normalized_adjacency",
     "gcn.model": "GCN",
     "gcn.neurons": "dead_mask dead_fraction zero_fraction",
     "gcn.stripping": "stripping_mask strip_dead_neurons_",

@@ -90,7 +90,7 @@ def _params(root: Path, name: str, known: dict[str, Any]) -> dict[str, Any]:
 @functools.cache
 def resolve_dataset(asked: str) -> str:
     """The data set's name, "auto" resolved, after its files were fetched and checked; imports no torch."""
-    command = [sys.executable, "-I", "-m", "deadgcn.data.graphs", asked]
+    command = [sys.executable, "-I", Path(__file__).with_name("fetch.py"), asked]
     # It does not hear Ctrl-C, but is killed then.
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, process_group=0)
     if done.returncode:  # it has said why

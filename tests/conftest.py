@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from deadgcn.data import graphs as data
-from deadgcn.data.graphs import DataUnavailableError, load_graph, normalized_adjacency
+from deadgcn.data.graphs import DataUnavailableError, load_graph
+from deadgcn.data.own import normalized_adjacency
 from deadgcn.data.synthetic import synthetic_cora
 
 

@@ -9,8 +9,6 @@ import os
 import re
 import secrets
 import shutil
-import sys
-import warnings
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,10 +20,8 @@ from deadgcn.config import DATASETS, PROJECT, check_label, label_of
 from deadgcn.data import RECORD, DataError, DataUnavailableError, check_files, read_checksums
 
 if TYPE_CHECKING:
-    from torch import Tensor
     from torch_geometric.data import Data
 
-warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta state", UserWarning)
 
 SHARED = PROJECT.parent / "shared" / "data"  # copies for machines without network: SHARED/<name>/raw
 BASE_URL = "https://raw.githubusercontent.com/kimiyoung/planetoid/master/data"
@@ -153,63 +149,3 @@ def _ensure_planetoid(name: str, raw: Path) -> None:
             ) from error
         finally:
             part.unlink(missing_ok=True)
-
-
-def normalized_adjacency(edge_index: Tensor, num_nodes: int) -> Tensor:
-    r"""Symmetrically normalised adjacency :math:`D^{-1/2} (A + I) D^{-1/2}`, a float32 CSR tensor ``[N, N]``.
-
-    :math:`A` is the 0/1 adjacency of ``edge_index [2, E]``, :math:`I` adds the self-loops that it lacks, and
-    :math:`D` holds the row sums of :math:`A + I` (Kipf & Welling 2017, arXiv 1609.02907). The result equals
-    its transpose bit for bit. Raises ``ValueError`` if an edge has no reverse or a node is out of range.
-
-    >>> import torch
-    >>> normalized_adjacency(torch.tensor([[0, 1], [1, 0]]), 3).to_dense()  # one edge, one isolated node
-    tensor([[0.5000, 0.5000, 0.0000],
-            [0.5000, 0.5000, 0.0000],
-            [0.0000, 0.0000, 1.0000]])
-    """
-    import torch
-    from torch_geometric.nn.conv.gcn_conv import gcn_norm
-    from torch_geometric.utils import coalesce
-
-    edge_index, weight = gcn_norm(undirected(edge_index, num_nodes), None, num_nodes, dtype=torch.float32)
-    (row, col), weight = coalesce(edge_index, weight, num_nodes)  # gcn_norm puts the self-loops last
-    starts = (row + 1).bincount(minlength=num_nodes + 1).cumsum(0)  # [N + 1]
-    return csr_matrix(starts, col, weight, (num_nodes, num_nodes))
-
-
-def csr_matrix(starts: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """A CSR tensor with indices of 32 bits, which the matrix library need not convert in every product."""
-    import torch
-
-    return torch.sparse_csr_tensor(starts.int(), columns.int(), values, shape, check_invariants=False)
-
-
-def undirected(edge_index: Tensor, num_nodes: int) -> Tensor:
-    """Each edge once in each direction, ``[2, E]``, sorted.
-
-    Raises ``ValueError`` as :func:`deadgcn.data.own.checked_edges` does, or if an edge has no reverse.
-    """
-    from torch_geometric.utils import coalesce, is_undirected
-
-    from deadgcn.data.own import checked_edges
-
-    edge_index = coalesce(checked_edges(edge_index, num_nodes), num_nodes=num_nodes)
-    if not is_undirected(edge_index, num_nodes=num_nodes):
-        raise ValueError("edge_index must hold both directions of every edge; PyG's to_undirected adds them")
-    return edge_index
-
-
-def main() -> None:
-    """Obtain and check the data set named on the command line; with "graph" behind it also the graph."""
-    try:
-        name = resolve_dataset(sys.argv[1])
-        if sys.argv[2:] == ["graph"]:
-            load_graph(name)
-    except (DataError, ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
-    print(f"{name} is ready.")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,6 +1,7 @@
-"""Any node classification graph as training needs it: one check for all, and the split."""
+"""Any node classification graph as training needs it: one check for all, the split, and the adjacency."""
 
 import hashlib
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,9 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
-from torch_geometric.utils import is_undirected, to_undirected
+from torch_geometric.nn.conv.gcn_conv import gcn_norm
+from torch_geometric.utils import coalesce, is_undirected, to_undirected
 
 from deadgcn.data import DataError
+
+warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta state", UserWarning)
 
 MASKS = ("train_mask", "val_mask", "test_mask")
 
@@ -134,3 +138,37 @@ class Content:
             shape = f"{key} {list(tensor.shape)} {tensor.dtype} "
             sha256.update(shape.encode() + tensor.contiguous().numpy().tobytes())
         return cls(sha256.hexdigest(), graph)
+
+
+def normalized_adjacency(edge_index: Tensor, num_nodes: int) -> Tensor:
+    r"""Symmetrically normalised adjacency :math:`D^{-1/2} (A + I) D^{-1/2}`, a float32 CSR tensor ``[N, N]``.
+
+    :math:`A` is the 0/1 adjacency of ``edge_index [2, E]``, :math:`I` adds the self-loops that it lacks, and
+    :math:`D` holds the row sums of :math:`A + I` (Kipf & Welling 2017, arXiv 1609.02907). The result equals
+    its transpose bit for bit. Raises ``ValueError`` if an edge has no reverse or a node is out of range.
+
+    >>> normalized_adjacency(torch.tensor([[0, 1], [1, 0]]), 3).to_dense()  # one edge, one isolated node
+    tensor([[0.5000, 0.5000, 0.0000],
+            [0.5000, 0.5000, 0.0000],
+            [0.0000, 0.0000, 1.0000]])
+    """
+    edge_index, weight = gcn_norm(undirected(edge_index, num_nodes), None, num_nodes, dtype=torch.float32)
+    (row, col), weight = coalesce(edge_index, weight, num_nodes)  # gcn_norm puts the self-loops last
+    starts = (row + 1).bincount(minlength=num_nodes + 1).cumsum(0)  # [N + 1]
+    return csr_matrix(starts, col, weight, (num_nodes, num_nodes))
+
+
+def csr_matrix(starts: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """A CSR tensor with indices of 32 bits, which the matrix library need not convert in every product."""
+    return torch.sparse_csr_tensor(starts.int(), columns.int(), values, shape, check_invariants=False)
+
+
+def undirected(edge_index: Tensor, num_nodes: int) -> Tensor:
+    """Each edge once in each direction, ``[2, E]``, sorted.
+
+    Raises ``ValueError`` as :func:`checked_edges` does, or if an edge has no reverse.
+    """
+    edge_index = coalesce(checked_edges(edge_index, num_nodes), num_nodes=num_nodes)
+    if not is_undirected(edge_index, num_nodes=num_nodes):
+        raise ValueError("edge_index must hold both directions of every edge; PyG's to_undirected adds them")
+    return edge_index

@@ -28,7 +28,8 @@ WORTH_A_PROCESS = 4_000  # layers x runs x epochs, seconds of work: below this, 
 CONNECT_SECONDS = 10  # how long to wait for a Dask scheduler
 WORKER_SECONDS = 300  # how long to wait for a Dask worker: a batch system may take minutes to start one
 CHOOSES_KERNELS = "ATEN_|DNNL_|ONEDNN_|MKL_(CBWR|DEBUG|ENABLE)"  # variables that change the last bits
-FILES = sorted(path for part in ("config", "data/*", "gcn/*") for path in PROJECT.glob(f"deadgcn/{part}.py"))
+PACKAGE = Path(__file__).parents[1]
+FILES = sorted(path for part in ("config", "data/*", "gcn/*") for path in PACKAGE.glob(f"{part}.py"))
 # Read on import, like the code itself, so that an edit counts from the next kernel on.
 SOURCES = hashlib.sha256(b"\0".join(path.read_bytes() for path in FILES)).hexdigest()
 

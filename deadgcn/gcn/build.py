@@ -11,8 +11,8 @@ from torch_geometric.transforms import NormalizeFeatures
 from torch_geometric.utils import to_scipy_sparse_matrix
 
 from deadgcn.config import Config
-from deadgcn.data.graphs import csr_matrix, load_graph, normalized_adjacency
-from deadgcn.data.own import Content, checked
+from deadgcn.data.graphs import load_graph
+from deadgcn.data.own import Content, checked, csr_matrix, normalized_adjacency
 from deadgcn.gcn.embeddings import Graph
 from deadgcn.gcn.interventions import silence_
 from deadgcn.gcn.model import GCN

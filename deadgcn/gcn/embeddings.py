@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch_geometric.utils import to_scipy_sparse_matrix
 
-from deadgcn.data.graphs import csr_matrix, undirected
+from deadgcn.data.own import csr_matrix, undirected
 
 
 class Graph:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from deadgcn.data.graphs import csr_matrix
+from deadgcn.data.own import csr_matrix
 
 BLOCK = 4096  # nodes whose gradients a product with transposed features reads at a time, to fit the cache
 

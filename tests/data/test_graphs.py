@@ -6,7 +6,8 @@ import torch
 from torch_geometric.datasets import Planetoid
 
 from deadgcn.data import graphs as data
-from deadgcn.data.graphs import DataError, load_graph, normalized_adjacency, resolve_dataset
+from deadgcn.data.graphs import DataError, load_graph, resolve_dataset
+from deadgcn.data.own import normalized_adjacency
 from deadgcn.data.synthetic import synthetic_cora
 
 REAL_SHARED = data.SHARED  # before `offline` replaces it

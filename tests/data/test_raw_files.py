@@ -10,11 +10,14 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import fetch
 import pytest
+import torch
 
 from deadgcn.data import graphs as data
 from deadgcn.data.graphs import DataError, DataUnavailableError, load_graph, resolve_dataset
 
+REAL_PROJECT = data.PROJECT
 CORA = [f"ind.cora.{part}" for part in data.RAW_PARTS]
 pytestmark = pytest.mark.usefixtures("offline")
 
@@ -143,13 +146,41 @@ def test_checksums_that_the_user_recorded_count_where_none_are_known(files, root
 @pytest.mark.parametrize(("name", "part"), [("Cora", "ind.cora.x"), ("Coral", "'Coral'")])
 def test_command_line(name, part, server, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(data, "PROJECT", tmp_path)
-    monkeypatch.setattr(sys, "argv", ["graphs.py", "Cora"])
-    data.main()
+    monkeypatch.setattr(sys, "argv", ["fetch.py", "Cora"])
+    fetch.main()
     assert capsys.readouterr().out.split()[0] == "Cora"
     (tmp_path / "data" / "Cora" / "raw" / "ind.cora.x").write_text("altered")
     sys.argv[1] = name
     with pytest.raises(SystemExit, match=f"error: .*{part}"):
-        data.main()
+        fetch.main()
+
+
+def test_the_command_line_checks_the_graph_too(twin, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(data, "PROJECT", tmp_path)
+    torch.save(twin, tmp_path / "My.pt")
+    monkeypatch.setattr(sys, "argv", ["fetch.py", "My.pt", "graph"])
+    fetch.main()
+    assert capsys.readouterr().out.split()[0] == "My.pt"
+    broken = twin.clone()
+    broken.x[7, 3] = torch.nan
+    torch.save(broken, tmp_path / "My.pt")
+    with pytest.raises(SystemExit, match="feature 3 of node 7"):
+        fetch.main()
+
+
+def test_a_package_without_notebooks_beside_it_works_in_the_callers_folder(tmp_path):
+    shutil.copytree(REAL_PROJECT / "deadgcn", tmp_path / "site" / "deadgcn")
+    work = tmp_path / "work"
+    work.mkdir()
+    lines = [
+        f"import sys; sys.path.insert(0, {str(tmp_path / 'site')!r})",
+        "import deadgcn as dg, torch; print(dg.PROJECT, dg.__file__)",
+        "torch.save(dg.load_graph('SyntheticCora'), 'My.pt')",
+        "dg.run_grid([dg.Config(epochs=2)], graph=dg.load_graph('My.pt'), name='My')",
+    ]
+    told = subprocess.check_output([sys.executable, "-c", "\n".join(lines)], text=True, cwd=work).split()
+    assert told == [str(work), str(tmp_path / "site" / "deadgcn" / "__init__.py")]
+    assert list((work / ".cache").rglob("*.run")) and not (tmp_path / "site" / ".cache").exists()
 
 
 def test_resolving_imports_no_torch():

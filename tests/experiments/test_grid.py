@@ -71,6 +71,8 @@ def test_bad_grids_are_refused(arguments, message):
     ("configs", "options", "message"),
     [
         ([], {}, "configs"),
+        ("ReLU", {}, "configs .*'R'"),
+        ([{"num_layers": 2}], {}, "configs .*num_layers"),
         ([Config(), Config()], {}, "seed 0"),
         ([Config()], {"n_jobs": 0}, "n_jobs .*0 was"),
         ([Config()], {"n_jobs": 1.5}, "n_jobs .*1.5 was"),

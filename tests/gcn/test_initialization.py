@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from deadgcn.data.graphs import normalized_adjacency
+from deadgcn.data.own import normalized_adjacency
 from deadgcn.gcn.initialization import INITS
 from deadgcn.gcn.model import GCN
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from gcn.oracle import network, pyg_network, train_loss, with_dropout
 
-from deadgcn.data.graphs import normalized_adjacency
+from deadgcn.data.own import normalized_adjacency
 from deadgcn.gcn.engine import Passes
 from deadgcn.gcn.model import GCN
 from deadgcn.gcn.records import losses_and_gradient
