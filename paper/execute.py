@@ -2,7 +2,8 @@
 
     python paper NOTEBOOK ... [-f FILE] [--set 'depths: [2, 4]'] [--dataset NAME] [--output-dir DIR]
 
-Exit status: 0 if all ran, 1 if one failed, 2 for a refused parameter, data set or file, 130 for Ctrl-C.
+Exit status: 0 if all ran, 1 if one failed or what is printed cannot be written, 2 for a refused parameter,
+data set or file, 130 for Ctrl-C.
 """
 
 import argparse

@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -265,6 +266,51 @@ def test_a_second_command_waits_and_removes_what_a_killed_one_left(tmp_path):
         assert second.poll() is None and left.exists()
     assert second.communicate(timeout=60)[0].startswith("01_ok") and second.returncode == 0
     assert "old.csv" not in contents(tmp_path / "out")
+
+
+STRANGE = {"TQDM_MININTERVAL": "x", "TORCH_LOGS": "+all", "OMP_NUM_THREADS": "x", "PYTHONWARNINGS": "error"}
+STRANGE |= {
+    "PYTHONDEVMODE": "1",
+    "PYTHONINSPECT": "1",
+    "MPLBACKEND": "pdf",
+    "COLUMNS": "9",
+    "TZ": "Asia/Tokyo",
+}
+STRANGE |= {
+    "LC_ALL": "tr_TR.UTF-8",
+    "ATEN_CPU_CAPABILITY": "default",
+    "HOME": "/proc/none",
+    "IPYTHONDIR": "/proc/x",
+}
+SEES = """import os, sys, locale
+import matplotlib
+import tqdm
+list(tqdm.tqdm(range(2)))
+assert matplotlib.get_configdir().startswith('{root}')
+sorted(os.environ), sys.flags, os.environ['https_proxy'], locale.getlocale()"""
+
+
+def test_of_the_environment_only_what_is_needed_reaches_a_notebook(tmp_path):
+    notebook = write_notebook(tmp_path / "notebooks" / "01_ok.ipynb", SEES.format(root=PAPER.parent))
+    command, found = [sys.executable, PAPER, str(notebook), "--output-dir", "out"], []
+    for more in ({}, STRANGE):
+        env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "https_proxy": "http://a:1"} | more
+        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=100, check=False)
+        assert done.returncode == 0, done.stderr
+        found.append(contents(tmp_path / "out"))
+    assert found[0] == found[1]
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("closed", ["2>&-", ">&- 2>&- <&-", "| head -n 1", "> /dev/full", "2>&1 | true"])
+def test_closed_streams_leave_no_traceback(tmp_path, closed):
+    notebook = write_notebook(tmp_path / "notebooks" / "01_ok.ipynb", "import sys; sys.stderr.write('noise')")
+    command = shlex.join([sys.executable, str(PAPER), str(notebook), "--output-dir", "out"])
+    options = {"capture_output": True, "text": True, "timeout": 100, "check": False}
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", f"{command} {closed}"], **options)
+    assert "Traceback" not in done.stderr and "ignored" not in done.stderr
+    whole = closed.endswith("&-")
+    assert (done.returncode == 0) == whole == (tmp_path / "out" / "report" / "notebooks").exists()
 
 
 INTERRUPTED = """
