@@ -22,7 +22,7 @@ from deadgcn.data import graphs
 from deadgcn.experiments import parallel
 
 pytestmark = [pytest.mark.faults, pytest.mark.filterwarnings("ignore:Glyph .* missing from font")]
-TINY = {"max_examples": 5, "derandomize": True, "database": None, "deadline": None}
+TINY = {"max_examples": 3, "derandomize": True, "database": None, "deadline": None}
 TINY |= {"suppress_health_check": list(HealthCheck), "phases": [Phase.generate]}  # shrinking takes minutes
 READERS = ("10_verdict", "11_report")
 PARAMETERS = {path.stem: read_defaults(path) for path in NOTEBOOKS}
