@@ -1,6 +1,3 @@
-import io
-
-import pandas as pd
 import pytest
 from parameters import check, read_defaults
 from tiny_project import write_notebook
@@ -137,18 +134,18 @@ def test_labels_that_no_figure_or_table_shows_are_refused(label):
         Parameters(arms={label: {"strip": True}})
 
 
-MISSING = ["NA", "n/a", "#N/A N/A", "None", "null", "NaN", "-nan", "1.#IND", "<NA>"]
-LABELS = ["1", "1e5", "True", "NaN-ELU", "α = 0.5", "日本", "<b>", "a,b", 'a "b"', "#"]
+LOST = ["NA", "n/a", "#N/A N/A", "None", "null", "NaN", "-nan", "1.#IND", "<NA>", "1", "1e5", "True"]
 
 
-@pytest.mark.parametrize("label", [*MISSING, *LABELS])
-def test_labels_are_legal_if_a_table_gives_them_back(label):
-    column = pd.DataFrame({"method": ["ReLU", label]}).to_csv(index=False)
-    if pd.read_csv(io.StringIO(column))["method"].tolist() == ["ReLU", label]:
-        assert label in Parameters(arms={label: {"strip": True}}).arms
-    else:
-        with pytest.raises(ParameterError, match="label"):
-            Parameters(arms={label: {"strip": True}})
+@pytest.mark.parametrize("label", LOST)
+def test_labels_that_a_table_loses_are_refused(label):
+    with pytest.raises(ParameterError, match="label"):
+        Parameters(arms={label: {"strip": True}})
+
+
+@pytest.mark.parametrize("label", ["NaN-ELU", "α = 0.5", "日本", "<b>", "a,b", 'a "b"', "#"])
+def test_any_other_label_is_legal(label):
+    assert label in Parameters(arms={label: {"strip": True}}).arms
 
 
 def test_a_setting_of_arms_is_told_where_it_goes():
