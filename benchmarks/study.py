@@ -82,7 +82,9 @@ def _execute(copy: Path) -> tuple[str, list[list[float]]]:
     """Run all notebooks; return what was printed, and samples for :func:`_cores_busy`."""
     notebooks = sorted((copy / "notebooks").glob("[0-9]*.ipynb"))
     command = [sys.executable, copy / "paper", *notebooks, "--output-dir", "."]
-    out, env = copy.with_name("out"), os.environ | {"PYTHONPATH": str(copy)}  # the copy's package goes first
+    # The copy's package goes first; the environment is taken as it is, or that would be lost.
+    env = os.environ | {"PYTHONPATH": str(copy), "PAPER_ENVIRONMENT": "own"}
+    out = copy.with_name("out")
     with out.open("w") as file:
         process = psutil.Popen(command, cwd=copy, stdout=file, stderr=file, env=env)
         samples = _sample(process)  # until it ends
