@@ -22,7 +22,7 @@ def _plain(dataset: str) -> str:
 
 # The words of labels that notebooks give to arms, by which the report knows their numbers.
 TAKEN = "relu|relu pruning|leakyrelu|pruning as in the text|relu our recipe|relu no weight decay".split("|")
-LABEL = r"(?![_ ])[^$]{1,60}(?<! )"  # matplotlib hides what starts with _ and draws formulas between $ signs
+LABEL = r"(?![_ ])[^$]{1,40}(?<! )"  # matplotlib hides what starts with _ and draws formulas between $ signs
 
 
 def _arms(arms: dict[str, dict]) -> dict[str, dict]:
@@ -30,7 +30,7 @@ def _arms(arms: dict[str, dict]) -> dict[str, dict]:
         if re.sub(r"\W+", " ", label).strip().lower() in TAKEN:
             raise ValueError(f"the arm {label!r} is an arm of the study")
         if not label.isprintable() or not re.fullmatch(LABEL, label):
-            rule = "1 to 60 printable characters without $, not starting with _, with no space at an end"
+            rule = "1 to 40 printable characters without $, not starting with _, with no space at an end"
             raise ValueError(f"an arm's label must be {rule}, but is {label!r}")
         if keys := settings.keys() & {"dataset", "method", "num_layers", "seed", "split"}:
             raise ValueError(f"the arm {label!r} must not set {', '.join(keys)}")

@@ -1,5 +1,6 @@
 """The command `python paper NOTEBOOK ...`; see execute.py."""
 
+import contextlib
 import os
 import signal
 import sys
@@ -17,6 +18,8 @@ OWN |= {"PYTHONWARNINGS": "ignore:resource_tracker", "PAPER_ENVIRONMENT": "own"}
 # Settings of Jupyter, IPython and matplotlib are not the user's, whose home may also be read-only.
 for folder in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "IPYTHONDIR", "MPLCONFIGDIR"):
     OWN[folder] = str(HERE.parent / "build" / "settings" / folder.lower())
+    with contextlib.suppress(OSError):  # execute.py says what cannot be written to
+        os.makedirs(OWN[folder], exist_ok=True)
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 

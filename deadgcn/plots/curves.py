@@ -92,6 +92,7 @@ def _finish(ax: plt.Axes, x: str, label: str, majority: float | None = None) -> 
     title = axis_label(ax.get_legend().get_title().get_text())
     entries = zip(*ax.get_legend_handles_labels(), strict=True)
     shown = [(handle, text) for handle, text in entries if text not in ("method", "quantity")]
-    place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": 2, "alignment": "left"}
+    columns = 2 if max(len(text) for _, text in shown) <= 16 else 1  # a wide legend leaves the axes no room
+    place = {"loc": "lower left", "bbox_to_anchor": (0, 1), "ncols": columns, "alignment": "left"}
     ax.legend(*zip(*shown, strict=True), title=title, **place)
     return ax
