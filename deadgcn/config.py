@@ -84,8 +84,8 @@ class Config(BaseModel):
     dropout: float = Field(0.0, ge=0, lt=1)  # after each activation; the paper uses none
     input_dropout: float = Field(0.0, ge=0, lt=1)  # on the features; the paper uses none
 
-    lr: float = Field(0.005, gt=0)
-    weight_decay: float = Field(5e-4, ge=0)  # L2
+    lr: float = Field(0.005, gt=0, le=1e30)
+    weight_decay: float = Field(5e-4, ge=0, le=1e30)  # L2
     weight_decay_on: Literal["all", "first"] = "all"  # "first": the first layer's only
     decoupled: bool = False  # weight decay outside of the gradient, as in AdamW (arXiv 1711.05101)
     epochs: int = Field(100, ge=1, le=1_000_000)

@@ -1,4 +1,5 @@
 import errno
+import hashlib
 import json
 import os
 import shlex
@@ -32,7 +33,11 @@ def executed(tmp_path_factory):
     parameters = f"{PARAMETERS}\ninput_dir = '.'"
     path = write_notebook(root / "notebooks" / "01_ok.ipynb", WRITE, NOISE, LIST, parameters=parameters)
     source, left = path.read_bytes(), []
+    other = {"results/Cora/other.csv": hashlib.sha256(b"of another notebook").hexdigest()}
     write_file(root / "out" / "results" / "Cora" / "other.csv", "of another notebook")
+    write_file(root / "out" / "settings.yaml", "lr: 0.0005")
+    record = {"files": other, "machine": {"system": "another"}}
+    write_file(root / "out" / "results" / "Cora" / "provenance" / "02_other.json", json.dumps(record))
     for _ in range(2):
         assert call(root, "--set", "lr: 5e-4", "--output-dir", "out") == 0
         left.append(contents(root / "out"))
@@ -43,7 +48,7 @@ def executed(tmp_path_factory):
 def test_a_run_leaves_its_files_and_a_rerun_the_same_bytes(executed):
     _, (first, second) = executed
     record = "results/Cora/provenance/01_ok.json"
-    tables = {"results/Cora/ok.csv", "results/Cora/other.csv"}
+    tables = {"results/Cora/ok.csv", "results/Cora/other.csv", "results/Cora/provenance/02_other.json"}
     assert first.keys() == {*tables, "report/notebooks/01_ok.ipynb", record, "settings.yaml"}
     assert first["results/Cora/ok.csv"] == b"[2, 4] 0.0005 3"
     settings = {"depths": [2, 4], "lr": 0.0005, "epochs": 3, "input_dir": "out"}
