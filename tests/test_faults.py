@@ -175,7 +175,7 @@ def _count(copy, word):
 
 
 MOMENTS = {  # when Ctrl-C is pressed, by the processes that run, and for how long
-    "the data set is checked": ("deadgcn.data.graphs", 1, 0.1),
+    "the data set is checked": ("paper/fetch.py", 1, 0.1),
     "networks are counted": ("paper/cost.py", 1, 1),
     "a kernel starts": ("ipykernel", 1, 0),
     "two kernels run": ("ipykernel", 2, 1.5),

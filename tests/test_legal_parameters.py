@@ -105,7 +105,7 @@ def ascending(smallest, most=4):
     return st.sampled_from([[1], [12], [20, 25]]) | depths.filter(lambda values: values[-1] > 0)
 
 
-LABELS = ["half", "élan 日本", "<b>x</b>", "a,b", 'q"q', "a | b", "1", "x" * 40, "ELU", "Swish", "method"]
+LABELS = ["half", "élan 日本", "<b>x</b>", "a,b", 'q"q', "a | b", "1 layer", "x" * 40, "ELU", "Swish", "method"]
 LABELS += ["Half the weights", "strip", "../x", "{x}", "{{ x }}", "%s", "#", "**x**", "\\alpha", "SGC", "a_b"]
 RATES = st.sampled_from([0.005, 1e30, 1e6, 10.0, 1e-12, 1e-30])  # of the large ones networks diverge
 SHARES = st.sampled_from([1e-9, 0.5, 1.0])

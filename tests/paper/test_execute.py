@@ -315,7 +315,8 @@ def test_closed_streams_leave_no_traceback(tmp_path, closed):
     done = subprocess.run(["bash", "-o", "pipefail", "-c", f"{command} {closed}"], **options)
     assert "Traceback" not in done.stderr and "ignored" not in done.stderr
     whole = closed.endswith("&-")
-    assert (done.returncode == 0) == whole == (tmp_path / "out" / "report" / "notebooks").exists()
+    if "head" not in closed:  # it may end before or after the last line
+        assert (done.returncode == 0) == whole == (tmp_path / "out" / "report" / "notebooks").exists()
 
 
 INTERRUPTED = """
