@@ -37,6 +37,8 @@ def check_settings(place: Path, root: Path, told: dict[str, Any]) -> None:
     Tables of different settings would be read as one study. The project's own are those of the defaults.
     """
     kept, path = told, place / "settings.yaml"
+    if place != root and os.path.lexists(path) and not path.is_file():  # a pipe would be waited for
+        raise ParameterError(f"{path} must be a file of settings, but is none; remove it")
     if path.exists() and place != root:
         kept = read_yaml(str(path), path.read_bytes())
     elif place == root or any(place.glob("results/*/provenance")):
@@ -128,13 +130,14 @@ def machine() -> dict[str, str]:
 
 def check_tables(folder: Path) -> None:
     """Raise RunError for what notebooks read below `folder` and is not as its record, or as none, has it."""
-    listed, owns = set(), set()
+    listed = set()
     for path in sorted((folder / "results").glob("**/provenance/*.json")):
         own = path.parents[1]
         part = own.parent != folder / "results"  # of a profile only some tables are kept, and no figures
-        owns.add(own)
         for name, recorded in read_record(path)["files"].items():
-            kind = name.split("/")[0]
+            kind, of, *_ = (*Path(name).parts, "", "")
+            if of != own.name and kind != "report":
+                raise RunError(f"{path} is of {of}, not of {own.name}; run its notebook again")
             file = own.joinpath(*Path(name).parts[2:]) if kind == "results" else folder / name
             listed.add(file)
             if kind == "report" or (part and (kind == "figures" or not file.exists())):
@@ -143,7 +146,9 @@ def check_tables(folder: Path) -> None:
                 raise RunError(f"{file} is missing, which {path} names; run that notebook again")
             if _sha256(file) != recorded:
                 raise RunError(f"{file} is not as {path.stem} made it; run that notebook again")
-    if unknown := sorted({table for own in owns for table in own.rglob("*.csv")} - listed):
+    tables = {*(folder / "results").glob("*/**/*.csv")}
+    others = {table for name in ("bench", "published") for table in (folder / "results" / name).glob("*.csv")}
+    if unknown := sorted(tables - others - listed):
         raise RunError(
             f"{unknown[0]} is in no record in {unknown[0].parent / 'provenance'}; run its notebook again"
         )
@@ -153,8 +158,10 @@ def check_tables(folder: Path) -> None:
 def read_record(path: Path) -> dict[str, Any]:
     """What `record` wrote. Raises RunError."""
     try:
+        if not path.is_file():  # a pipe would be waited for
+            raise OSError("it is no file")
         content = json.loads(path.read_text(encoding="utf-8"))
-        if not (dict(content["files"]) and dict(content["machine"])):
+        if not (content["files"].keys() and content["machine"].keys()):
             raise ValueError("it names no file or no machine")
         return content
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:

@@ -49,7 +49,7 @@ def store(folder: Path, key: str, result: Mapping[str, Mapping]) -> None:
     names = [(part, name) for part in result if part != "run" for name in result[part]]
     arrays = {f"{part}/{name}": np.ascontiguousarray(result[part][name]) for part, name in names}
     saved = json.dumps([result["run"], names]).encode() + b"\n" + safetensors.save(arrays)
-    if (path := _path(folder, key)).is_dir():  # damage of another sort
+    if (path := _path(folder, key)).is_dir() and not path.is_symlink():  # damage of another sort
         shutil.rmtree(path)
     write(path, _checksum(key, saved) + saved)
 

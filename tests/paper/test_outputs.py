@@ -1,5 +1,6 @@
 import contextlib
 import json
+import os
 import shutil
 
 import outputs
@@ -80,6 +81,18 @@ def test_a_table_without_a_record_is_named(root):
         check_tables(root)
 
 
+def test_tables_whose_records_are_all_gone_are_named(root):
+    shutil.rmtree(root / "results" / "Cora" / "provenance")
+    with pytest.raises(RunError, match=r"results/Cora/a_runs\.csv"):
+        check_tables(root)
+
+
+def test_tables_with_their_records_are_not_those_of_another_data_set(root):
+    (root / "results" / "Cora").rename(root / "results" / "CiteSeer")
+    with pytest.raises(RunError, match="results/CiteSeer/provenance"):
+        check_tables(root)
+
+
 DAMAGED = [b"", b'{"files": ', b"{}", b"[]", b'{"files": {}, "machine": {"a": "b"}}', b"\xff", b"[" * 100_000]
 
 
@@ -93,6 +106,10 @@ def test_a_damaged_record_is_named(root, content):
         check_tables(root)
     path.unlink()
     path.mkdir()
+    with pytest.raises(RunError, match=str(path)):
+        check_tables(root)
+    path.rmdir()
+    os.mkfifo(path)
     with pytest.raises(RunError, match=str(path)):
         check_tables(root)
 
