@@ -119,7 +119,8 @@ class Config(BaseModel):
         if isinstance(act, str):
             spelt = {name.replace("_", ""): name for name in ACTS}  # as PyTorch Geometric reads names
             act = spelt.get(act.lower().replace("_", ""), act)
-        illegal = isinstance(act, type) or type(act).__name__ == "RReLU"  # a class; a module that draws
+        kind = type(act).__name__  # a class is illegal, and a module that draws or learns
+        illegal = isinstance(act, type) or any(part in kind for part in ("RReLU", "Dropout", "BatchNorm"))
         illegal = illegal or list(getattr(act, "parameters", list)())
         if illegal or not (act in ACTS if isinstance(act, str) else callable(act)):
             legal = f"{', '.join(ACTS)}, a function, or a module of torch.nn, made as Hardtanh() is, that"

@@ -165,6 +165,12 @@ def run_all(given: dict[Path, dict[str, Any]], output_dir: Path) -> None:
             raise
 
 
+def _folder(text: str) -> Path:
+    if not text:  # as of an unset variable; Path("") would be the project itself
+        raise argparse.ArgumentTypeError("must name a folder, but is empty")
+    return Path(text)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run the notebooks named on the command line and return the exit status."""
     parser = argparse.ArgumentParser("python paper")
@@ -173,7 +179,7 @@ def main(argv: list[str] | None = None) -> int:
     add("-f", dest="files", action="append", default=[], type=Path, metavar="FILE", help="YAML of parameters")
     add("--set", dest="texts", action="append", default=[], metavar="YAML", help="such as 'depths: [2, 4]'")
     add("--dataset", metavar="NAME", help="the parameter dataset, as it is written")
-    add("--output-dir", type=Path, metavar="DIR", help="root of outputs (default: a folder below build/)")
+    add("--output-dir", type=_folder, metavar="DIR", help="root of outputs (default: a folder below build/)")
     add("--dry", action="store_true", help="only say what would be trained, and how long that takes")
     args = parser.parse_args(argv)
     if args.dataset is not None:

@@ -98,6 +98,12 @@ def test_what_is_ones_own_is_not_saved_as_if_it_were_torchs(act):
     assert json.loads(Config(act=act).model_dump_json())["act"].startswith("own ")
 
 
+@pytest.mark.parametrize("act", [torch.nn.Dropout(), torch.nn.RReLU(), torch.nn.BatchNorm1d(3, affine=False)])
+def test_modules_that_draw_or_learn_are_no_activations(act):
+    with pytest.raises(ParameterError, match=f"act = {type(act).__name__}"):
+        Config(act=act)
+
+
 @pytest.mark.parametrize(
     "label", ["None", "NA", "nan", "null", "", "1", "1.0", "-inf", "1e5", "True", "<NA>", "#N/A", "a\rb"]
 )

@@ -31,7 +31,10 @@ def read_checksums(path: Path) -> dict[str, str]:
     if strange := [line for line, parts in found.items() if not parts]:
         rule = "a SHA-256 (64 digits), two spaces and a file's name, as `sha256sum` writes it"
         raise DataError(f"a line of {path} must be {rule}, but is {strange[0][:100]!r}.")
-    return {str(Path(parts[2])): parts[1].lower() for parts in found.values()}
+    pairs = {(str(Path(parts[2])), parts[1].lower()) for parts in found.values()}
+    if len(pairs) > len(dict(pairs)):
+        raise DataError(f"{path} has two checksums for one file; delete the wrong line.")
+    return dict(pairs)
 
 
 def check_files(expected: dict[Path, str]) -> None:

@@ -4,6 +4,7 @@ import hashlib
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -40,6 +41,13 @@ def checked(graph: Data, split: int = 0, name: str = "graph") -> Data:
     return Data(x=graph.x.detach().to_dense().float(), y=graph.y.long(), edge_index=edges, **masks)
 
 
+def is_numeric(x: Any) -> bool:
+    """Whether this is a tensor of real numbers or Booleans, dense or sparse, with its numbers at hand."""
+    if not torch.is_tensor(x) or x.is_meta or x.is_nested or x.is_quantized or x.is_complex():
+        return False
+    return not x.is_floating_point() or x.dtype.itemsize > 1  # most operations lack floats of 8 bits
+
+
 def checked_edges(edge_index: Any, num_nodes: int) -> Tensor:
     """The edges as a plain int64 ``[2, E]``, from any tensor of integers of this shape, such as EdgeIndex.
 
@@ -47,8 +55,10 @@ def checked_edges(edge_index: Any, num_nodes: int) -> Tensor:
     """
     found = f"a {type(edge_index).__name__}"
     if torch.is_tensor(edge_index):
-        found = f"{list(edge_index.shape)} of {edge_index.dtype}, {edge_index.layout}"
-    legal = torch.is_tensor(edge_index) and edge_index.layout == torch.strided and edge_index.dim() == 2
+        found = f"{list(edge_index.shape)} of {edge_index.dtype}, {edge_index.layout} on {edge_index.device}"
+    if not isinstance(num_nodes, Integral) or num_nodes < 1:
+        raise ValueError(f"num_nodes must be a whole number from 1, but is {num_nodes!r}")
+    legal = is_numeric(edge_index) and edge_index.layout == torch.strided and edge_index.dim() == 2
     kinds = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
     if not legal or len(edge_index) != 2 or edge_index.dtype not in kinds:
         raise ValueError(f"edge_index must be [2, E] of integers, but is {found}")
@@ -62,7 +72,8 @@ def checked_edges(edge_index: Any, num_nodes: int) -> Tensor:
 def mask_of(graph: Data, key: str, split: int) -> Tensor:
     """The mask ``[N]`` of this name, or the column ``split`` of it; ValueError if it is none."""
     mask, num_nodes = graph[key], graph.num_nodes
-    if not torch.is_tensor(mask) or mask.dtype != torch.bool or mask.dim() > 2 or len(mask) != num_nodes:
+    legal = is_numeric(mask) and mask.dtype == torch.bool and mask.dim() in (1, 2) and mask.numel()
+    if not legal or len(mask) != num_nodes:
         found = f"{list(mask.shape)} of {mask.dtype}" if torch.is_tensor(mask) else f"a {type(mask).__name__}"
         raise ValueError(f"{key} must be boolean [{num_nodes}] or [{num_nodes}, S], but is {found}")
     if mask.dim() == 2 and split not in range(mask.shape[1]):
@@ -72,15 +83,13 @@ def mask_of(graph: Data, key: str, split: int) -> Tensor:
 
 def _faults(graph: Data, split: int) -> Iterator[str]:
     x, y, edges = (getattr(graph, key, None) for key in ("x", "y", "edge_index"))
-    tensors = isinstance(graph, Data) and all(map(torch.is_tensor, (x, y, edges)))
+    tensors = isinstance(graph, Data) and all(map(is_numeric, (x, y, edges)))
     if not tensors or x.dim() != 2 or not x.numel():
         found = graph if isinstance(graph, Data) else f"a {type(graph).__name__}"
-        yield f"it needs tensors x [N, F], y [N] and edge_index [2, E], but is {found}"
+        yield f"it needs tensors of real numbers x [N, F], y [N] and edge_index [2, E], but is {found}"
     num_nodes = len(x)
     if y.shape != (num_nodes,) or y.is_floating_point() or y.dtype == torch.bool:
         yield f"y must be one class per node, [{num_nodes}] of integers, but is {list(y.shape)} of {y.dtype}"
-    if x.is_complex():
-        yield f"x must hold real numbers, but is {x.dtype}"
     if (wrong := (~x.detach().to_dense().float().isfinite()).nonzero()).numel():
         node, feature = wrong[0].tolist()
         yield f"feature {feature} of node {node} must be finite as float32, but is {x[node, feature].item()}"
@@ -142,7 +151,7 @@ class Content:
         sha256 = hashlib.sha256()
         for key, tensor in graph.to_dict().items():
             shape = f"{key} {list(tensor.shape)} {tensor.dtype} "
-            sha256.update(shape.encode() + tensor.contiguous().numpy().tobytes())
+            sha256.update(shape.encode() + tensor.contiguous().flatten().view(torch.uint8).numpy().tobytes())
         return cls(sha256.hexdigest(), graph)
 
 

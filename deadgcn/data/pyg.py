@@ -50,6 +50,10 @@ def ensure(name: str, folder: Path) -> None:
         raise ValueError(f"dataset must be one of {legal}, but {name!r} was passed")
     if name == "KarateClub":
         return
+    if strange := [path for path in folder.rglob("*") if not path.is_file() and not path.is_dir()]:
+        raise DataError(
+            f"{strange[0]} is neither a file nor a folder; remove it."
+        )  # a pipe would be waited for
     if trusted := (folder / RECORD).exists():
         recorded = {folder / file: checksum for file, checksum in read_checksums(folder / RECORD).items()}
         check_files(dict.fromkeys(_files(folder), "(not recorded)") | recorded)
@@ -110,12 +114,14 @@ def _guarded(name: str, folder: Path, trusted: bool) -> Iterator[None]:
         if isinstance(error, DataError) and not _refused.get():
             raise
         reason = " ".join(re.sub(r"\.part-\w+/", "", f"{type(error).__name__} {error}").split())[:300]
+        kind, _, given = name.partition("-")
         remedy = f"put its raw files below {folder}, or delete that folder to download them again"
+        if given:
+            remedy = f"if PyTorch Geometric's documentation of {kind} knows the name {given!r}, {remedy}"
         if _refused.get():
             reason = "its files are pickles, which can run code when they are opened"
             remedy = f"if you trust them, put them below {folder} with their checksums in {RECORD}"
         sort = DataUnavailableError if isinstance(error, OSError) else DataError
-        asked = f"see PyTorch Geometric's documentation of {name.partition('-')[0]} for names and files"
-        raise sort(f"{name} cannot be obtained or read ({reason}); {asked}; {remedy}.") from error
+        raise sort(f"{name} cannot be obtained or read ({reason}); {remedy}.") from error
     finally:
         _refused.reset(token)

@@ -83,6 +83,7 @@ def run_grid(
     Raises ``ValueError`` or ``DataError`` for what cannot be trained, and ``OSError`` if there is no
     scheduler or no worker.
     """
+    configs = list(configs)
     if strange := [config for config in configs if not isinstance(config, Config)]:
         raise ValueError(f"configs must be a list of Config, but it holds {strange[0]!r}")
     if (graph is None) != (name is None):

@@ -11,7 +11,7 @@ from torch.overrides import TorchFunctionMode
 from torch_geometric.data import Data
 from torch_geometric.utils import to_undirected
 
-from deadgcn.data.own import checked_edges, mask_of
+from deadgcn.data.own import checked_edges, is_numeric, mask_of
 from deadgcn.gcn.embeddings import Graph
 from deadgcn.gcn.records import LAYER_COLUMNS, layer_measures
 
@@ -52,8 +52,15 @@ def measure(
         found = data if isinstance(data, Data) else f"a {type(data).__name__}"
         rule = "ToSparseTensor(remove_edge_index=False) keeps it"
         raise ValueError(f"data must be a PyG Data with edge_index ({rule}), but is {found}")
+    modules = [modules] if isinstance(modules, nn.Module) else list(modules)
+    if strange := [each for each in [model, *modules] if not isinstance(each, nn.Module)]:
+        raise ValueError(f"model and modules must be PyTorch modules, but {strange[0]!r} was passed")
     edges = to_undirected(checked_edges(data.edge_index, data.num_nodes), num_nodes=data.num_nodes)
     mask = mask_of(data, "train_mask", split) if "train_mask" in data and "y" in data else None
+    if mask is not None:
+        y, legal = data.y, f"[{data.num_nodes}] of integers from 0"
+        if not is_numeric(y) or y.is_floating_point() or y.shape != mask.shape or (y[mask] < 0).any():
+            raise ValueError(f"y must be one class per node, {legal} at nodes that train, but is {y!r}")
     logits, recorder = _evaluate(model, data, modules, forward)
     if not (layers := recorder.layers(only_marked=bool(modules))):
         raise ValueError(
@@ -62,8 +69,6 @@ def measure(
     weights = list(dict.fromkeys(w for _, _, own in layers for w in own if w.requires_grad))
     gradients = dict.fromkeys(weights)
     if mask is not None:
-        if (data.y[mask] < 0).any():
-            raise ValueError(f"y must be from 0 at nodes that train, but is {int(data.y[mask].min())}")
         shape, classes = getattr(logits, "shape", None), int(data.y.max()) + 1
         if shape is None or len(shape) != 2 or len(logits) != data.num_nodes or shape[1] < classes:
             legal = f"[{data.num_nodes}, at least {classes}]"

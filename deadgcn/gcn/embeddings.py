@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch_geometric.utils import to_scipy_sparse_matrix
 
-from deadgcn.data.own import csr_matrix, undirected
+from deadgcn.data.own import csr_matrix, is_numeric, undirected
 
 
 class Graph:
@@ -37,9 +37,10 @@ def checked_embeddings(x: Any) -> Tensor:
 
     Raises ``ValueError`` for anything that is not such a tensor of real numbers, or that is empty.
     """
-    legal = torch.is_tensor(x) and x.dim() >= 2 and x.numel() and not x.is_complex()
-    if not legal:
-        found = f"{list(x.shape)} of {x.dtype}" if torch.is_tensor(x) else f"a {type(x).__name__}"
+    if not is_numeric(x) or x.dim() < 2 or not x.numel():
+        found = (
+            f"{list(x.shape)} of {x.dtype} on {x.device}" if torch.is_tensor(x) else f"a {type(x).__name__}"
+        )
         raise ValueError(f"embeddings must be a tensor [..., N, d] of real numbers, but {found} was passed")
     x = x.detach().to_dense()
     return x if x.is_floating_point() else x.double()

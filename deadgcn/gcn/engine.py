@@ -80,9 +80,15 @@ class Passes:
                 # Run by run, because it may look at all nodes; on copies, because it may overwrite them.
                 posts = [act(z.clone()) for z in leaf.unbind()]
                 for post in posts:
-                    if not torch.is_tensor(post) or (post.shape, post.dtype) != (pre[0].shape, pre.dtype):
-                        legal = f"{list(pre[0].shape)} of {pre.dtype}"
-                        raise ValueError(f"act must return {legal}, but {act!r} does not")
+                    found = f"a {type(post).__name__}"
+                    if torch.is_tensor(post):
+                        found = f"{list(post.shape)} of {post.dtype}{' without' * (not post.requires_grad)}"
+                    legal = f"{list(pre[0].shape)} of {pre.dtype}"
+                    if found != legal:
+                        name = getattr(act, "__name__", act)
+                        raise ValueError(
+                            f"act must return {legal} with a gradient, but {name} returned {found}"
+                        )
                 post = torch.stack(posts)
             self._own.append((leaf, post))
             pre.copy_(post)

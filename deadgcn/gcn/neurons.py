@@ -5,6 +5,8 @@ weights then get no gradient. Post-activations count, so LeakyReLU has no dead n
 underflow. The original's code applies a ReLU first, and therefore reports some for LeakyReLU too.
 """
 
+from numbers import Real
+
 import torch
 from torch import Tensor
 
@@ -19,7 +21,7 @@ def dead_mask(post: Tensor, threshold: float = 1.0) -> Tensor:
     >>> dead_mask(torch.tensor([[0.0, 1.0], [0.0, 0.0]]))
     tensor([ True, False])
     """
-    if not 0 < threshold <= 1:
+    if not isinstance(threshold, Real) or not 0 < threshold <= 1:
         raise ValueError(f"threshold must be in (0, 1], but {threshold!r} was passed")
     post = checked_embeddings(post)
     if threshold == 1:  # two reductions are far cheaper than a comparison at every entry

@@ -78,6 +78,8 @@ def train(configs: Sequence[Config], graph: Data | Content | None = None, device
 
     Raises ``ValueError`` for configs that differ in more than seed and method, or a device not there.
     """
+    if not configs or not all(isinstance(config, Config) for config in configs):
+        raise ValueError(f"configs must be a list of Config, at least one, but {configs!r} was passed")
     settings = {config.model_copy(update={"seed": 0, "method": "-"}) for config in configs}
     if len(settings) != 1:
         raise ValueError(f"runs side by side may differ in seed only, but got {len(settings)} settings")

@@ -6,7 +6,7 @@ from torch_geometric.data import Data
 from torch_geometric.utils import is_undirected
 
 from deadgcn.data.graphs import DataError, load_graph
-from deadgcn.data.own import Content, checked, complete
+from deadgcn.data.own import Content, checked, complete, normalized_adjacency
 from deadgcn.experiments import grid as module
 from deadgcn.experiments.grid import grid, run_grid
 
@@ -44,7 +44,7 @@ FAULTS = {
         "feature 1 of node 1 .*nan",
     ),
     "beyond float32": ({"x": torch.full((6, 2), -1e300, dtype=torch.float64)}, "float32.*-1e.300"),
-    "complex": ({"x": torch.ones(6, 2, dtype=torch.complex64)}, "real .*complex64"),
+    "complex": ({"x": torch.ones(6, 2, dtype=torch.complex64)}, "real numbers"),
     "y of others": ({"y": torch.arange(5) % 2}, r"y .*\[6\].*\[5\]"),
     "y one-hot": ({"y": torch.eye(6)}, r"y .*\[6, 6\]"),
     "y of floats": ({"y": torch.rand(6)}, "float32"),
@@ -149,3 +149,35 @@ def test_a_file_that_holds_no_graph_is_refused_and_nothing_in_it_runs(content, t
     path.write_bytes(content) if isinstance(content, bytes) else torch.save(content, path)
     with pytest.raises(DataError, match=r"Mine.pt"):
         load_graph(str(path))
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16, torch.bool, torch.int8])
+def test_features_of_any_kind_train_as_their_numbers(kind, twin):
+    graph = twin.clone()
+    graph.x = twin.x.to(kind)  # words: 0 or 1
+    found, expected = (
+        run_grid(grid(["ReLU"], **SMALL), graph=data, name="Twin", cache=None) for data in (graph, twin)
+    )
+    assert found.layers.equals(expected.layers)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"x": torch.ones(300, 3, dtype=torch.float8_e4m3fn)}, "real numbers"),
+        ({"x": torch.ones(300, 3, device="meta")}, "real numbers"),
+        ({"train_mask": torch.tensor(True)}, r"train_mask .*\[\]"),
+        ({"train_mask": torch.zeros(300, 0, dtype=torch.bool)}, r"train_mask .*\[300, 0\]"),
+        ({"val_mask": [True] * 300}, "val_mask .*list"),
+    ],
+)
+def test_what_is_no_tensor_of_numbers_is_refused(change, message, twin):
+    graph = Data(**twin.to_dict() | change)
+    with pytest.raises(DataError, match=message):
+        run_grid(grid(["ReLU"], **SMALL), graph=graph, name="Twin", cache=None)
+
+
+@pytest.mark.parametrize("num_nodes", [None, "3", 3.0, 0, -1])
+def test_a_number_of_nodes_that_is_none_is_refused(num_nodes, twin):
+    with pytest.raises(ValueError, match=f"num_nodes .*{num_nodes}"):
+        normalized_adjacency(twin.edge_index, num_nodes)

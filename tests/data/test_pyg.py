@@ -3,6 +3,7 @@
 import gc
 import hashlib
 import io
+import os
 import pickle
 import ssl
 from pathlib import Path
@@ -121,6 +122,14 @@ def test_raw_files_with_recorded_checksums_are_read_and_the_rest_is_recorded(roo
     for _ in range(2):
         assert load_graph(NAME, root).num_nodes == 6
     assert len((root / NAME / "SHA256SUMS").read_text().splitlines()) > len(lines)
+
+
+def test_a_pipe_among_raw_files_is_named_and_not_waited_for(root):
+    write_webkb(root)
+    (pipe := root / NAME / "cornell" / "raw" / "out1_graph_edges.txt").unlink()
+    os.mkfifo(pipe)
+    with pytest.raises(DataError, match=str(pipe)):
+        resolve_dataset(NAME, root)
 
 
 def test_a_name_with_hyphens_and_an_argument_that_is_a_number(root):

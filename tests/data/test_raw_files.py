@@ -222,6 +222,7 @@ def test_a_full_disk_is_an_error_that_names_the_file(server, root, monkeypatch):
         b"%s\n",
         b"ind.pubmed.x  %s\n",
         b"SHA256 (ind.pubmed.x) = %s\n",
+        b"%s  ind.pubmed.x\n" + b"0" * 64 + b"  ./ind.pubmed.x\n",  # two for one file
         b"\xff\xfe%s  ind.pubmed.x\n",
     ],
 )

@@ -87,6 +87,17 @@ def test_bad_runs_are_refused_before_training(configs, options, message, trained
     assert trained == []
 
 
+def test_configs_may_come_one_by_one(trained):
+    tables = run_grid((config for config in grid(["ReLU"], seed=range(2), **SMALL)), cache=None)
+    assert tables.runs["seed"].tolist() == [0, 1] and trained == [[0, 1]]
+
+
+@pytest.mark.parametrize("act", [lambda z: (z > 0).float(), lambda z: z.detach(), lambda z: z[:1], len])
+def test_what_is_no_differentiable_activation_is_refused(act):
+    with pytest.raises(ValueError, match=r"act must return .* with a gradient, but (<lambda>|len) "):
+        run_grid(grid({"own": {"act": act}}, **SMALL), cache=None)
+
+
 def test_only_new_runs_are_trained(tmp_path, trained):
     first = run_grid(grid(["ReLU"], num_layers=[2], seed=range(3), **SMALL), cache=tmp_path)
     again = run_grid(grid(["ReLU"], num_layers=[2], seed=range(3), **SMALL), cache=tmp_path)
