@@ -132,7 +132,7 @@ profiles: setup ## the larger runs of params/profiles/{full,kipf}.yaml, kept in 
 test: setup ## run the tests (4 minutes)
 	.venv/bin/python -m pytest -n auto --dist loadfile --no-loadscope-reorder tests/test_notebooks.py tests deadgcn
 
-test-faults: setup ## run the tests that kill, damage and fill up what they run (4 minutes)
+test-faults: setup ## run the tests that kill, damage and fill up what they run (6 minutes)
 	.venv/bin/python -m pytest -m faults -n 2 tests
 
 test-browser: setup ## run every notebook in JupyterLab in a Chromium (3 minutes)
